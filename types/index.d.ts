@@ -830,6 +830,11 @@ export declare interface HostOptions {
     models?: Readonly<Record<string, string | URL | HostedModel>>;
     /** Maximum models in memory; the least recently used one is unloaded first. Default 1. */
     maxModels?: number;
+    /**
+     * Maximum images of jobs that run together, sharing the U-Net's calls. Such jobs follow one another in the queue and differ only in prompts, seed, class and count. More
+     * throughput for small images; the first of them waits longer. Default 1: none.
+     */
+    maxBatch?: number;
     /** Maximum queued jobs; further ones are refused (`ERR_BUSY`). Default 100. */
     maxQueue?: number;
     /** Idle time in milliseconds after which the engine exits and frees its memory; the next job starts a new one. 0 (default): never. */

@@ -6,10 +6,18 @@ import { maskWarning, readMaskOf, resampleMask, type Mask } from '../image/mask.
 import { sizeInMultiples } from '../image/preprocess.js'
 import { getVersions } from './devices.js'
 import { writeInfotext } from '../infotext/fields.js'
-import { runJob } from '../native/job.js'
+import { runJob, type JobHooks } from '../native/job.js'
 import { nativeLatents } from './latents.js'
 import { findLoras, partialWarnings, promptLoras, toLoraOptions } from './loras.js'
-import type { NativeAdapter, NativeGenerateRequest, NativeGenerateResult, NativePipeline, NativePromptTokens } from '../native/contract.js'
+import type {
+  NativeAdapter,
+  NativeGenerateArrays,
+  NativeGenerateRequest,
+  NativeGenerateResult,
+  NativeJob,
+  NativePipeline,
+  NativePromptTokens,
+} from '../native/contract.js'
 import { checkSide } from '../options/common.js'
 import { unetDownsampling } from '../model/spec.js'
 import type { RawImage } from '../image/raw-image.js'
@@ -216,9 +224,16 @@ function resolvedInputs(resolved: ResolvedGenerate, { kind }: PipelineInfo): Par
   }
 }
 
-/** One generate() call. */
-export async function generate(context: GenerateContext, options: GenerateOptions | undefined): Promise<GenerateResult> {
-  const { native, info } = context
+/** A call that is ready for the engine. */
+interface Prepared {
+  request: string
+  arrays: NativeGenerateArrays
+  hooks: JobHooks
+  finish: (result: NativeGenerateResult) => Promise<GenerateResult>
+}
+
+async function prepare(context: GenerateContext, options: GenerateOptions | undefined): Promise<Prepared> {
+  const { info } = context
   const resolved = resolveGenerate(options, info)
   const { signal, onProgress, preview } = resolved
   signal?.throwIfAborted()
@@ -237,12 +252,66 @@ export async function generate(context: GenerateContext, options: GenerateOption
     preview &&
     ((step: number, index: number, width: number, height: number, data: Uint8Array) =>
       preview.onPreview(toRawImage(cropPreview({ width, height, channels: 3, data }, gathered.size)), { step, steps, index }))
-  const result = await runJob((callbacks) => native.generate(JSON.stringify(request), arrays, callbacks), {
-    signal,
-    onProgress,
-    ...(onPreview ? { onPreview } : {}),
+  return {
+    request: JSON.stringify(request),
+    arrays,
+    hooks: { signal, onProgress, ...(onPreview ? { onPreview } : {}) },
+    finish: (result) => finish(context, resolved, { ...gathered, adapters: gathered.adapters ?? ownLoras }, result),
+  }
+}
+
+/** One generate() call. */
+export async function generate(context: GenerateContext, options: GenerateOptions | undefined): Promise<GenerateResult> {
+  const { request, arrays, hooks, finish } = await prepare(context, options)
+  return finish(await runJob((callbacks) => context.native.generate(request, arrays, callbacks), hooks))
+}
+
+/** Several generate() calls at once. Each settles by itself. */
+export function generateTogether(context: () => GenerateContext, calls: readonly GenerateOptions[]): Promise<GenerateResult>[] {
+  const prepared = calls.map(async (options) => prepare(context(), options))
+  const started = Promise.allSettled(prepared).then((all) => startTogether(context().native, all))
+  return prepared.map(async (call, i) => {
+    const { finish } = await call
+    return finish(await (await started)[i]!)
   })
-  return finish(context, resolved, { ...gathered, adapters: gathered.adapters ?? ownLoras }, result)
+}
+
+type Ready = PromiseSettledResult<Prepared>
+
+/** Starts those calls that are ready. The results are those of the engine. */
+function startTogether(native: NativePipeline, all: readonly Ready[]): (Promise<NativeGenerateResult> | undefined)[] {
+  const group: {
+    call: Parameters<NativePipeline['generateTogether']>[0][number]
+    started: (job: NativeJob<NativeGenerateResult>) => void
+    failed: (error: unknown) => void
+  }[] = []
+  const results = all.map((each) => {
+    if (each.status === 'rejected') return undefined
+    const { request, arrays, hooks } = each.value
+    const result = runJob<NativeGenerateResult>((callbacks) => {
+      let job: NativeJob<NativeGenerateResult> | undefined
+      const promise = new Promise<NativeGenerateResult>((resolve, reject) => {
+        group.push({
+          call: { request, arrays, callbacks },
+          started: (own) => {
+            job = own
+            own.promise.then(resolve, reject)
+          },
+          failed: reject,
+        })
+      })
+      return { promise, cancel: () => job?.cancel() }
+    }, hooks)
+    result.catch(() => {}) // reported by its call
+    return result
+  })
+  // runJob() has started all those that were not aborted meanwhile.
+  try {
+    if (group.length > 0) for (const [i, job] of native.generateTogether(group.map(({ call }) => call)).entries()) group[i]!.started(job)
+  } catch (error) {
+    for (const { failed } of group) failed(error)
+  }
+  return results
 }
 
 async function finish(

@@ -4,7 +4,7 @@ import { wrapConditioning, type Conditioning } from './conditioning.js'
 import { encodeCondition, encodeQuery, loss, minChunks } from './encode-condition.js'
 import { checkKind, LoadedModel } from '../model/engine.js'
 import { UnsupportedModelError } from '../errors.js'
-import { generate, type GenerateContext } from './generate.js'
+import { generate, generateTogether, type GenerateContext } from './generate.js'
 import { embedImage } from './image-encoder.js'
 import type { RawImage } from '../image/raw-image.js'
 import { readInfo } from './info.js'
@@ -187,6 +187,16 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
     this.#model.usable()
     this.#network('generate()')
     return this.#model.track(generate(this.#context(), options))
+  }
+
+  /**
+   * Several generate() calls side by side, for hosts. Those of the same size share the U-Net's calls.
+   * @internal
+   */
+  generateTogether(calls: readonly GenerateOptions[]): Promise<GenerateResult>[] {
+    this.#model.usable()
+    this.#network('generate()')
+    return generateTogether(() => this.#context(), calls).map((call) => this.#model.track(call))
   }
 
   /**

@@ -1,6 +1,6 @@
 /** The queue of a host: waiting tasks, the engine's current task, and the engine, which is started when needed and restarted after a crash. */
 import { DisposedError, EngineExitedError } from '../errors.js'
-import type { EngineMessage, HostMessage } from '../rpc/protocol.js'
+import type { EngineMessage, GenerateMessage, HostMessage } from '../rpc/protocol.js'
 import { protocolVersion } from '../rpc/protocol.js'
 import { decodeError } from '../rpc/wire-error.js'
 import type { Wire } from '../rpc/wire.js'
@@ -15,6 +15,10 @@ export interface Task {
   passive?: boolean
   /** Needs a loaded model but does not wait in the queue: the engine answers it during other work. */
   aside?: boolean
+  /** Tasks with equal texts may be sent together. */
+  joins?: string
+  /** Images, as far as it is known. */
+  images?: number
   message(id: number): HostMessage
   started?(): void
   waits?(position: number): void
@@ -30,6 +34,8 @@ export interface QueueSettings {
   start: StartEngine
   onCrash: 'restart' | 'reject'
   maxModels: number
+  /** Maximum images of tasks that are sent together; 1: none are. */
+  maxBatch: number
   /** Idle time in milliseconds after which the engine ends; 0: never. */
   idleMs: number
   changed(): void
@@ -70,7 +76,8 @@ export class EngineQueue {
   readonly #waiting: Task[] = []
   /** The engine's tasks besides the current one, by id. */
   readonly #asides = new Map<number, Task>()
-  #current: { task: Task; id: number; sent: boolean; cancelled: boolean } | undefined
+  /** The tasks that the engine works on: one, or several that run together. */
+  #current: { tasks: Map<number, Task>; model: string; passive: boolean; sent: boolean } | undefined
   #engine: Engine | undefined
   #failedStarts = 0
   #lastId = 0
@@ -123,8 +130,9 @@ export class EngineQueue {
       return this.#engine!.handle.send(task.message(id))
     }
     this.#waiting.push(task)
-    task.waits?.(this.#waiting.length - 1 + (this.#current ? 1 : 0))
-    this.#pump()
+    task.waits?.(this.#waiting.length - 1 + this.#ahead)
+    if (task.joins === undefined || this.#settings.maxBatch === 1) this.#pump()
+    else queueMicrotask(() => this.#pump()) // those that are added in the same turn may join it
   }
 
   /** Removes a task from the queue, or cancels it in the engine. Its caller has already rejected it. */
@@ -134,9 +142,12 @@ export class EngineQueue {
       this.#waiting.splice(place, 1)
       this.#positions()
       this.#settings.changed()
-    } else if (this.#current?.task === task) {
-      this.#current.cancelled = true
-      if (this.#current.sent) this.#engine?.handle.send({ type: 'cancel', id: this.#current.id })
+      return
+    }
+    const id = [...(this.#current?.tasks ?? [])].find(([, each]) => each === task)?.[0]
+    if (id !== undefined) {
+      if (this.#current!.sent) this.#engine?.handle.send({ type: 'cancel', id })
+      else this.#current!.tasks.delete(id)
     } else for (const [id, aside] of this.#asides) if (aside === task) this.#engine?.handle.send({ type: 'cancel', id })
   }
 
@@ -144,12 +155,22 @@ export class EngineQueue {
   async close(): Promise<void> {
     this.#closed = true
     const closed = new DisposedError('The host was closed')
-    this.#current?.task.reject(closed)
-    this.#current = undefined
+    this.#rejectCurrent(closed)
     this.#rejectWaiting(closed)
     this.#rejectAsides(closed)
     await this.#end()
     this.#settings.changed()
+  }
+
+  /** Tasks before all that wait. */
+  get #ahead(): number {
+    return this.#current?.tasks.size ?? 0
+  }
+
+  #rejectCurrent(error: unknown): void {
+    const tasks = [...(this.#current?.tasks.values() ?? [])]
+    this.#current = undefined
+    for (const task of tasks) task.reject(error)
   }
 
   #rejectWaiting(error: unknown): void {
@@ -162,7 +183,7 @@ export class EngineQueue {
   }
 
   #positions(): void {
-    for (const [i, task] of this.#waiting.entries()) task.waits?.(i + (this.#current ? 1 : 0))
+    for (const [i, task] of this.#waiting.entries()) task.waits?.(i + this.#ahead)
   }
 
   #pump(): void {
@@ -172,7 +193,7 @@ export class EngineQueue {
       const next = this.#paused ? this.#waiting.findIndex(({ passive }) => passive) : 0
       const [task] = next < 0 ? [] : this.#waiting.splice(next, 1)
       if (task) {
-        this.#current = { task, id: ++this.#lastId, sent: false, cancelled: false }
+        this.#current = { tasks: new Map([[++this.#lastId, task]]), model: task.model, passive: task.passive === true, sent: false }
         this.#positions()
       }
     }
@@ -187,12 +208,35 @@ export class EngineQueue {
     engine.handle.hold(true)
     const current = this.#current!
     if (!engine.ready || engine.ending || current.sent) return
-    if (current.cancelled) return this.#finish()
-    const { task, id } = current
-    if (!task.passive) this.#makeRoom(engine, task.model)
+    const { tasks, model, passive } = current
+    if (tasks.size === 0) return this.#finish() // cancelled meanwhile
+    if (!passive) this.#makeRoom(engine, model)
     current.sent = true
-    task.started?.()
-    engine.handle.send(task.message(id))
+    this.#join(tasks)
+    const messages = [...tasks].map(([id, task]) => {
+      task.started?.()
+      return task.message(id)
+    })
+    engine.handle.send(this.#isTogether(tasks) ? { type: 'together', requests: messages as GenerateMessage[] } : messages[0]!)
+  }
+
+  /** Adds the tasks that follow and may run together with these. */
+  #join(tasks: Map<number, Task>): void {
+    const [first] = tasks.values()
+    if (first?.joins === undefined || this.#paused) return
+    let images = first.images ?? 1
+    for (let next = this.#waiting[0]; next?.joins === first.joins; next = this.#waiting[0]) {
+      images += next.images ?? 1
+      if (images > this.#settings.maxBatch) break
+      tasks.set(++this.#lastId, this.#waiting.shift()!)
+    }
+    if (tasks.size > 1) this.#positions()
+  }
+
+  /** Several tasks, or one with several images. */
+  #isTogether(tasks: ReadonlyMap<number, Task>): boolean {
+    const [{ joins, images = 1 }] = tasks.values() as unknown as [Task]
+    return tasks.size > 1 || (joins !== undefined && this.#settings.maxBatch > 1 && images > 1)
   }
 
   /** Unloads the least recently used models. */
@@ -263,16 +307,19 @@ export class EngineQueue {
     if (message.type === 'preview') engine.handle.send({ type: 'seen', id: message.id })
     const aside = this.#asides.get(message.id)
     if (aside) return this.#settleAside(engine, aside, message)
-    if (!current || message.id !== current.id) return // the model has been unloaded
-    if (message.type === 'progress') current.task.progress?.(message.progress)
-    else if (message.type === 'preview') current.task.preview?.(message)
+    const task = current?.tasks.get(message.id)
+    if (!current || !task) return // the model has been unloaded
+    if (message.type === 'progress') task.progress?.(message.progress)
+    else if (message.type === 'preview') task.preview?.(message)
     else {
       this.#failedStarts = 0
       // If the current task fails, tasks beside it load their model themselves.
       for (const model of engine.models) if (!message.models.includes(model) && !this.#hasAside(model)) engine.models.delete(model)
-      if (message.type === 'result') current.task.resolve(message.value)
-      else current.task.reject(decodeError(message.error))
-      this.#finish()
+      current.tasks.delete(message.id)
+      if (message.type === 'result') task.resolve(message.value)
+      else task.reject(decodeError(message.error))
+      if (current.tasks.size === 0) this.#finish()
+      else this.#positions()
     }
   }
 
@@ -280,7 +327,7 @@ export class EngineQueue {
     if (message.type !== 'result' && message.type !== 'error') return
     this.#asides.delete(message.id)
     const { model } = task
-    const isWanted = this.#hasAside(model) || (this.#current?.sent && this.#current.task.model === model)
+    const isWanted = this.#hasAside(model) || (this.#current?.sent && this.#current.model === model)
     if (!isWanted && !message.models.includes(model)) engine.models.delete(model)
     if (message.type === 'result') task.resolve(message.value)
     else task.reject(decodeError(message.error))
@@ -315,16 +362,15 @@ export class EngineQueue {
   /** Rejects the task that was lost with its engine, and starts a new engine for the rest. */
   #goOn(error: EngineExitedError): void {
     const current = this.#current
+    if (current?.sent) this.#rejectCurrent(error)
+    else this.#waiting.unshift(...(current?.tasks.values() ?? []))
     this.#current = undefined
-    if (current?.sent) current.task.reject(error)
-    else if (current && !current.cancelled) this.#waiting.unshift(current.task)
     if (current ?? this.#waiting.length > 0) this.restarts++
     this.#pump()
   }
 
   #rejectAll(error: unknown): void {
-    this.#current?.task.reject(error)
-    this.#current = undefined
+    this.#rejectCurrent(error)
     this.#rejectWaiting(error)
     this.#pump()
   }

@@ -156,6 +156,8 @@ export interface NativeSampler {
   dispose(): void
 }
 
+export type NativeGenerateArrays = NativeInputArrays & { latents?: Float32Array }
+
 export interface NativePipeline {
   /** JSON: see PipelineInfo. */
   info(): string
@@ -206,7 +208,11 @@ export interface NativePipeline {
   /** request: { adapters: NativeAdapter[] }, for all calls without their own. JSON: LoraReport[]. */
   setAdapters(request: string): NativeJob<string>
   /** request: NativeGenerateRequest, with shapes; arrays are passed separately. */
-  generate(request: string, arrays: NativeInputArrays & { latents?: Float32Array }, callbacks: NativeCallbacks): NativeJob<NativeGenerateResult>
+  generate(request: string, arrays: NativeGenerateArrays, callbacks: NativeCallbacks): NativeJob<NativeGenerateResult>
+  /** Several generate() calls side by side, in one place of the queue. Those of the same size share the U-Net's calls. */
+  generateTogether(
+    calls: readonly { request: string; arrays: NativeGenerateArrays; callbacks: NativeCallbacks }[],
+  ): readonly NativeJob<NativeGenerateResult>[]
   /**
    * request: { width, height, guidanceScale, imageGuidanceScale?, count?, deepCache?, previewMethod?, adapters? }, with the size of the final image. JSON: {
    * weights, textEncoder, conditioner, unet, refiner, encode, decode: { bytes, flops } } of one call, from headers only; missing parts are absent.

@@ -4,7 +4,7 @@ import type { Wire } from './wire.js'
 import type { WireError } from './wire-error.js'
 
 /** Both sides must use the same version. They come from one package, so a different number means that two copies of it are installed. */
-export const protocolVersion = 1
+export const protocolVersion = 2
 
 /** Maximum number of previews sent without acknowledgement; further ones are dropped. */
 export const previewCredit = 2
@@ -16,9 +16,19 @@ export interface WireModel {
   options: Wire
 }
 
-/** Messages of the host. Every request except `cancel` and `seen` is answered by one `result` or `error` with its `id`. */
+export interface GenerateMessage {
+  type: 'generate'
+  id: number
+  model: WireModel
+  options: Wire
+  preview: Wire
+}
+
+/** Messages of the host. Every request except `cancel`, `seen` and `together` is answered by one `result` or `error` with its `id`. */
 export type HostMessage =
-  | { type: 'generate'; id: number; model: WireModel; options: Wire; preview: Wire }
+  | GenerateMessage
+  /** Several at once. Each is answered by its own `result` or `error`. */
+  | { type: 'together'; requests: GenerateMessage[] }
   | { type: 'load'; id: number; model: WireModel }
   | { type: 'unload'; id: number; model: string }
   | { type: 'memory'; id: number; model: string }

@@ -30,6 +30,15 @@ Span<T> typed_array(const Napi::Value & value, const char * name, napi_typedarra
     return {static_cast<T *>(data), size};
 }
 
+std::string string_of(const Napi::Value & value, const char * name) {
+    if (!value.IsString()) throw ArgumentTypeError(std::string(name) + " must be a string");
+    size_t length = 0;
+    if (napi_get_value_string_utf8(value.Env(), value, nullptr, 0, &length) != napi_ok || length > max_request) {
+        throw Error(ErrorCode::invalid_argument, std::string(name) + " is too long");
+    }
+    return value.As<Napi::String>().Utf8Value();
+}
+
 }  // namespace
 
 Napi::Value argument(const Napi::CallbackInfo & info, size_t index) {
@@ -37,24 +46,25 @@ Napi::Value argument(const Napi::CallbackInfo & info, size_t index) {
 }
 
 std::string string_argument(const Napi::CallbackInfo & info, size_t index, const char * name) {
-    const Napi::Value value = argument(info, index);
-    if (!value.IsString()) throw ArgumentTypeError(std::string(name) + " must be a string");
-    size_t length = 0;
-    if (napi_get_value_string_utf8(info.Env(), value, nullptr, 0, &length) != napi_ok || length > max_request) {
-        throw Error(ErrorCode::invalid_argument, std::string(name) + " is too long");
-    }
-    return value.As<Napi::String>().Utf8Value();
+    return string_of(argument(info, index), name);
 }
 
 Json request_argument(const Napi::CallbackInfo & info, size_t index) {
-    const std::string text = string_argument(info, index, "request");
+    return request_of(argument(info, index));
+}
+
+Json request_of(const Napi::Value & value) {
+    const std::string text = string_of(value, "request");
     Json request = parse_json(text, "request", ErrorCode::invalid_argument);
     if (!request.is_object()) throw Error(ErrorCode::invalid_argument, "request must be a JSON object");
     return request;
 }
 
 Callbacks callbacks_argument(const Napi::CallbackInfo & info, size_t index) {
-    const Napi::Value value = argument(info, index);
+    return callbacks_of(argument(info, index));
+}
+
+Callbacks callbacks_of(const Napi::Value & value) {
     if (value.IsUndefined() || value.IsNull()) return {};
     if (!value.IsObject()) throw ArgumentTypeError("callbacks must be an object");
     const Napi::Object object = value.As<Napi::Object>();

@@ -19,6 +19,9 @@ Napi::Value argument(const Napi::CallbackInfo & info, size_t index);
 std::string string_argument(const Napi::CallbackInfo & info, size_t index, const char * name);
 /// The parsed JSON text of a request; always an object.
 Json request_argument(const Napi::CallbackInfo & info, size_t index = 0);
+/// The same of a value that is not an argument itself.
+Json request_of(const Napi::Value & value);
+Callbacks callbacks_of(const Napi::Value & value);
 Callbacks callbacks_argument(const Napi::CallbackInfo & info, size_t index);
 /// The callbacks of a job.
 EnvData::StartOptions options_argument(const Napi::CallbackInfo & info, size_t index);

@@ -62,16 +62,18 @@ std::shared_ptr<JobQueue> EnvData::queue(const std::string & key) {
     return queue;
 }
 
-Napi::Value EnvData::start(const std::shared_ptr<JobQueue> & queue, StartOptions options, Work work) {
-    const Napi::Env env(env_);
+JobPtr EnvData::new_job(const StartOptions & options) {
     if (closed_) throw Error(ErrorCode::disposed, "The engine is shutting down with its thread or process");
     auto job = std::make_shared<Job>();
     job->id = ++last_id_;
-    job->work = std::move(work);
     job->cancellable = options.cancellable;
     job->wants_progress = !options.callbacks.on_progress.IsEmpty();
     job->wants_preview = !options.callbacks.on_preview.IsEmpty();
+    return job;
+}
 
+Napi::Object EnvData::keep(const JobPtr & job, const std::shared_ptr<JobQueue> & queue, StartOptions options) {
+    const Napi::Env env(env_);
     const Napi::Promise::Deferred deferred = Napi::Promise::Deferred::New(env);
     Napi::Object result = Napi::Object::New(env);
     result.Set("promise", deferred.Promise());
@@ -81,8 +83,6 @@ Napi::Value EnvData::start(const std::shared_ptr<JobQueue> & queue, StartOptions
                                  guarded(info.Env(), [&] { EnvData::of(info.Env()).cancel(info.Env(), id); });
                              },
                              "cancel"));
-
-    queue->push(job);
     if (pending_.empty()) napi_ref_threadsafe_function(env_, wake_);
     pending_.emplace(job->id, Pending{job,
                                       queue,
@@ -93,6 +93,24 @@ Napi::Value EnvData::start(const std::shared_ptr<JobQueue> & queue, StartOptions
                                       std::nullopt,
                                       {}});
     return result;
+}
+
+Napi::Value EnvData::start(const std::shared_ptr<JobQueue> & queue, StartOptions options, Work work) {
+    const JobPtr job = new_job(options);
+    job->work = std::move(work);
+    queue->push(job);
+    return keep(job, queue, std::move(options));
+}
+
+Napi::Value EnvData::start_group(const std::shared_ptr<JobQueue> & queue, std::vector<StartOptions> options, GroupWork work) {
+    std::vector<JobPtr> jobs;
+    for (const StartOptions & each : options) jobs.push_back(new_job(each));
+    queue->push(jobs, std::move(work));
+    Napi::Array results = Napi::Array::New(Napi::Env(env_), jobs.size());
+    for (size_t i = 0; i < jobs.size(); ++i) {
+        results.Set(static_cast<uint32_t>(i), keep(jobs[i], queue, std::move(options[i])));
+    }
+    return results;
 }
 
 EnvData::Pending EnvData::take(Napi::Env env, std::unordered_map<uint64_t, Pending>::iterator it) {
@@ -107,7 +125,7 @@ void EnvData::cancel(Napi::Env env, uint64_t id) {
     const auto it = pending_.find(id);
     if (it == pending_.end() || !it->second.job->cancellable) return;
     it->second.job->cancel->cancel();
-    if (!it->second.queue->remove(it->second.job)) return;  // running: the token stops it
+    if (!it->second.queue->remove(it->second.job)) return it->second.queue->cancelled();  // running: the token stops it
     const Pending pending = take(env, it);
     pending.queue->release(std::make_shared<Work>(std::move(pending.job->work)));
     pending.deferred.Reject(pending.callback_error ? pending.callback_error->Value() : to_js(env, aborted_error()).Value());

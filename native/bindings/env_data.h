@@ -44,6 +44,8 @@ public:
     };
     /// Queues `work` and returns { promise, cancel }. The promise keeps the process alive until it settles.
     Napi::Value start(const std::shared_ptr<JobQueue> & queue, StartOptions options, Work work);
+    /// Queues work for several jobs and returns an array with { promise, cancel } of each.
+    Napi::Value start_group(const std::shared_ptr<JobQueue> & queue, std::vector<StartOptions> jobs, GroupWork work);
 
     /// Sets the logger, which receives the messages of the whole process; null: none.
     void set_logger(Napi::Value logger);
@@ -79,6 +81,9 @@ private:
         size_t bytes;
     };
 
+    JobPtr new_job(const StartOptions & options);
+    /// Remembers a queued job until it settles; returns { promise, cancel }.
+    Napi::Object keep(const JobPtr & job, const std::shared_ptr<JobQueue> & queue, StartOptions options);
     static void wake(napi_env env, napi_value, void * context, void *);
     void deliver(Napi::Env env, Event & event);
     void deliver_progress(Napi::Env env, const ProgressEvent & event);

@@ -54,6 +54,23 @@ Napi::Value generated_to_js(Napi::Env env, const pipeline::GenerateResult & resu
     return object;
 }
 
+/// A request and its arrays, put together on the job's thread.
+Later<std::shared_ptr<pipeline::GenerateRequest>> generate_later(const Napi::Value & text, const Napi::Value & arrays,
+                                                                 EnvData::StartOptions & options) {
+    const Json json = request_of(text);
+    auto request = std::make_shared<pipeline::GenerateRequest>(generate_request(json));
+    const auto add = input_arrays(arrays, json, options);
+    const auto latents = optional_image(arrays, "latents", json, "latentsShape", options);
+    return [request, add, latents] {
+        add(request->inputs);
+        if (latents) {
+            pipeline::ImageTensor given = latents();
+            request->latents = pipeline::Latents{given.shape, std::move(given.data)};
+        }
+        return request;
+    };
+}
+
 bool wants_floats(const Json & request) {
     return one_of(request, "output", "image", {"image", "float"}) == "float";
 }
@@ -113,6 +130,7 @@ Napi::Function PipelineWrap::define(Napi::Env env) {
                         InstanceMethod<&PipelineWrap::decode_codes>("decodeCodes"),
                         InstanceMethod<&PipelineWrap::loss>("loss"),
                         InstanceMethod<&PipelineWrap::generate>("generate"),
+                        InstanceMethod<&PipelineWrap::generate_together>("generateTogether"),
                         InstanceMethod<&PipelineWrap::set_adapters>("setAdapters"),
                         InstanceMethod<&PipelineWrap::estimate>("estimate"),
                         InstanceMethod<&PipelineWrap::memory_usage>("memoryUsage"),
@@ -346,21 +364,46 @@ Napi::Value PipelineWrap::loss(const Napi::CallbackInfo & info) {
 Napi::Value PipelineWrap::generate(const Napi::CallbackInfo & info) {
     return guarded(info.Env(), [&] {
         const PipelinePtr state = checked();
-        const Json json = request_argument(info);
-        auto request = std::make_shared<pipeline::GenerateRequest>(generate_request(json));
         EnvData::StartOptions options = options_argument(info, 2);
-        const Napi::Value arrays = argument(info, 1);
-        const auto add = input_arrays(arrays, json, options);
-        const auto latents = optional_image(arrays, "latents", json, "latentsShape", options);
-        return start(info.Env(), std::move(options), [=](const JobContext & job) -> Completion {
-            add(request->inputs);
-            if (latents) {
-                pipeline::ImageTensor given = latents();
-                request->latents = pipeline::Latents{given.shape, std::move(given.data)};
-            }
-            auto result = std::make_shared<pipeline::GenerateResult>(state->engine->generate(*request, job));
+        const auto request = generate_later(argument(info, 0), argument(info, 1), options);
+        return start(info.Env(), std::move(options), [state, request](const JobContext & job) -> Completion {
+            auto result = std::make_shared<pipeline::GenerateResult>(state->engine->generate(*request(), job));
             return [result](Napi::Env env) { return generated_to_js(env, *result); };
         });
+    });
+}
+
+Napi::Value PipelineWrap::generate_together(const Napi::CallbackInfo & info) {
+    return guarded(info.Env(), [&] {
+        const PipelinePtr state = checked();
+        if (!argument(info, 0).IsArray()) throw ArgumentTypeError("generateTogether takes an array");
+        const auto list = argument(info, 0).As<Napi::Array>();
+        std::vector<EnvData::StartOptions> options;
+        std::vector<std::function<std::shared_ptr<pipeline::GenerateRequest>()>> requests;
+        for (uint32_t i = 0; i < list.Length(); ++i) {
+            if (!list.Get(i).IsObject()) throw ArgumentTypeError("generateTogether takes an array of objects");
+            const auto each = list.Get(i).As<Napi::Object>();
+            options.emplace_back().callbacks = callbacks_of(each.Get("callbacks"));
+            requests.push_back(generate_later(each.Get("request"), each.Get("arrays"), options.back()));
+        }
+        const auto work = [state, requests = std::move(requests)](Group & group) {
+            std::vector<pipeline::TogetherMember> members;
+            for (size_t i = 0; i < group.size(); ++i) {
+                if (!group.wanted(i)) continue;
+                const auto made = [&group, i](pipeline::GenerateResult && result) {
+                    auto shared = std::make_shared<pipeline::GenerateResult>(std::move(result));
+                    group.finish(i, [shared](Napi::Env env) { return generated_to_js(env, *shared); });
+                };
+                const auto failed = [&group, i](std::exception_ptr error) { group.fail(i, std::move(error)); };
+                try {
+                    members.push_back({requests[i](), group.context(i), made, failed});
+                } catch (...) {
+                    failed(std::current_exception());
+                }
+            }
+            if (!members.empty()) state->engine->generate_together(std::move(members), group.shared());
+        };
+        return EnvData::of(info.Env()).start_group(state->queue, std::move(options), work);
     });
 }
 

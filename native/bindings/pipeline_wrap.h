@@ -33,6 +33,7 @@ private:
     Napi::Value loss(const Napi::CallbackInfo & info);
     Napi::Value set_adapters(const Napi::CallbackInfo & info);
     Napi::Value generate(const Napi::CallbackInfo & info);
+    Napi::Value generate_together(const Napi::CallbackInfo & info);
     Napi::Value estimate(const Napi::CallbackInfo & info);
     Napi::Value memory_usage(const Napi::CallbackInfo & info);
     Napi::Value profile(const Napi::CallbackInfo & info);

@@ -11,6 +11,7 @@
 #include "pipeline/recipe.h"
 #include "pipeline/sampling/loss.h"
 #include "pipeline/stages.h"
+#include "pipeline/together.h"
 
 namespace latent::pipeline {
 
@@ -156,13 +157,39 @@ std::unique_ptr<SamplingRun> Pipeline::start_sampling(const SamplingRequest & re
     if (unconditional) other = *unconditional;
     return std::make_unique<SamplingRun>(
         samplers::make_solver(solver_options(request, spec(), image != nullptr)),
-        denoiser.start_run(conditioning ? *conditioning : Conditioning{}, std::move(other), request, call, plan),
+        predict_with(denoiser.start_run(conditioning ? *conditioning : Conditioning{}, std::move(other), request, call, plan)),
         std::move(noise), start, image, nullptr, request.denoising_start > 0);
 }
 
 std::vector<double> Pipeline::loss(const ImageTensor & image, const LossRequest & request, const JobContext & job) {
     adapters_->apply(job);
     return denoising_loss(*stages_, *planner_, image, request, job);
+}
+
+void Pipeline::generate_together(std::vector<TogetherMember> members, const JobContext & shared) {
+    // Adapters belong to the network, so those who want others come later.
+    while (!members.empty()) {
+        std::vector<TogetherMember> now, later;
+        for (TogetherMember & each : members) {
+            const bool same = now.empty() || now.front().request->adapters == each.request->adapters;
+            (same ? now : later).push_back(std::move(each));
+        }
+        members = std::move(later);
+        std::unique_ptr<Adapters::Call> adapters;
+        try {
+            adapters = std::make_unique<Adapters::Call>(*adapters_, now.front().request->adapters, shared);
+        } catch (...) {
+            for (const TogetherMember & each : now) each.failed(std::current_exception());
+            continue;
+        }
+        for (TogetherMember & each : now) {
+            each.made = [report = adapters->report(), made = std::move(each.made)](GenerateResult && result) {
+                result.adapters = report;
+                made(std::move(result));
+            };
+        }
+        Together(*stages_, *planner_, std::move(now), shared).make();
+    }
 }
 
 GenerateResult Pipeline::generate(const GenerateRequest & request, const JobContext & job) {

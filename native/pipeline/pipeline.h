@@ -75,6 +75,10 @@ public:
     Json set_adapters(const AdapterUses & adapters, const JobContext & job);
 
     GenerateResult generate(const GenerateRequest & request, const JobContext & job);
+    /// Several requests at once: those of the same size share the calls of the U-Net, where memory allows. Each member is told of
+    /// its own result or error, as soon as it is known. `shared` is the job of what they share: its token must be cancelled when
+    /// all members' are.
+    void generate_together(std::vector<TogetherMember> members, const JobContext & shared);
 
     /// The memory and work of one generate(), from headers only: { unet, decode, encode, textEncoder, conditioner: { bytes, flops
     /// }, weights: {...}, stages: { NAME: { weights, compute, pictures, peak } }, peak }. The first group gives bytes of

@@ -1,7 +1,5 @@
 #include "pipeline/recipe.h"
 
-#include <chrono>
-
 #include "pipeline/image/inpainting.h"
 #include "pipeline/image/preview.h"
 #include "pipeline/image/to_pictures.h"
@@ -9,54 +7,55 @@
 #include "pipeline/messages.h"
 
 namespace latent::pipeline {
-namespace {
-
-class Stopwatch {
-public:
-    /// Milliseconds since the last call (or construction).
-    double lap() {
-        const auto now = std::chrono::steady_clock::now();
-        const double ms = std::chrono::duration<double, std::milli>(now - last_).count();
-        last_ = now;
-        return ms;
-    }
-
-private:
-    std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
-};
-
-}  // namespace
-
 bool pictures_draw_first(const std::string & rng) {
     return rng == "mt19937";
 }
 
+void StageClock::start() {
+    last_ = std::chrono::steady_clock::now();
+    loaded_ = residency_.load_ms();
+}
+
+void StageClock::stop(double & stage_ms) {
+    const double load = residency_.load_ms() - loaded_;
+    const auto now = std::chrono::steady_clock::now();
+    stage_ms = std::chrono::duration<double, std::milli>(now - last_).count() - load;
+    load_ms_ += load;
+    start();
+}
+
 GenerateResult Recipe::make() {
-    GenerateResult result;
-    Stopwatch watch;
-    double loaded = stages_.residency.load_ms();
-    const auto lap = [&](double & stage_ms) {  // reading weights counts as loading, not as the stage's time
-        const double load = stages_.residency.load_ms() - loaded;
-        loaded += load;
-        stage_ms = watch.lap() - load;
-        result.timings.load_ms += load;
-    };
+    clock_.start();
     plan();
     Latents latents;
     {
         SamplingRun run = start();
-        lap(result.timings.encode_ms);
-        sample(run);
-        latents = std::move(run.latents());
+        while (!run.done()) {
+            run.step(job_);
+            report(run);
+        }
+        latents = end_sampling(run);
     }  // frees the run's cached features before the decoder needs memory
-    lap(result.timings.sample_ms);
+    return result(latents);
+}
+
+Latents Recipe::end_sampling(SamplingRun & run) {
+    clock_.stop(timings_.sample_ms);
+    shared_.reset();
+    return std::move(run.latents());
+}
+
+GenerateResult Recipe::result(const Latents & latents) {
+    GenerateResult result;
     ImageTensor picture = finish(latents);
     if (request_.output_float) {
         result.tensor = std::move(picture);
     } else {
         result.images = to_pictures(picture);
     }
-    lap(result.timings.decode_ms);
+    clock_.stop(timings_.decode_ms);
+    timings_.load_ms = clock_.load_ms();
+    result.timings = timings_;
     result.float32_parts = stages_.residency.float32_parts();
     result.eta = solver_options(request_.sampling, stages_.spec(), image_.has_value()).eta;
     return result;
@@ -170,10 +169,14 @@ SamplingRun Recipe::start() {
     stages_.denoiser->check("generate", shape_, guidance);
     std::optional<Latents> hole;
     if (mask_) hole = latent_hole(*mask_, shape_[2], shape_[3]);
-    Predict predict = stages_.denoiser->start_run(std::move(conditioning), std::move(unconditional), sampling, call_, denoising_);
-    if (refined_) predict = with_refiner(context, std::move(predict));
-    return SamplingRun(std::move(solver_), std::move(predict), std::move(noise), start, clean ? &*clean : nullptr,
-                       hole ? &*hole : nullptr);
+    shared_ = stages_.denoiser->start_run(std::move(conditioning), std::move(unconditional), sampling, call_, denoising_);
+    Predict predict = predict_with(shared_);
+    if (refined_) predict = with_refiner(context, std::move(predict)), shared_.reset();
+    SamplingRun run(std::move(solver_), std::move(predict), std::move(noise), start, clean ? &*clean : nullptr,
+                    hole ? &*hole : nullptr);
+    clock_.stop(timings_.encode_ms);
+    job_.report(Phase::sample, 0, run.steps());
+    return run;
 }
 
 /// Both networks share one list of steps, one solver and its latents; from the switch on, the refiner's evaluations replace those
@@ -193,22 +196,18 @@ Predict Recipe::with_refiner(const EncodeContext & context, Predict base) {
     sampling.deep_cache = {};
     const Guidance guidance{&conditioning, unconditional ? &*unconditional : nullptr, sampling.guidance_scale};
     refiner.denoiser().check("refiner", shape_, guidance);
-    Predict refine =
-        refiner.denoiser().start_run(std::move(conditioning), std::move(unconditional), sampling, refiner_call_, refining_);
+    Predict refine = predict_with(
+        refiner.denoiser().start_run(std::move(conditioning), std::move(unconditional), sampling, refiner_call_, refining_));
     return hand_over(std::move(base), std::move(refine),
                      handover_timestep(request_.refiner_switch_at, stages_.spec().schedule.timesteps));
 }
 
 // ---- sample ----------------------------------------------------------------------------------------------------------
 
-void Recipe::sample(SamplingRun & run) {
-    job_.report(Phase::sample, 0, run.steps());
-    while (!run.done()) {
-        run.step(job_);
-        job_.report(Phase::sample, run.index(), run.steps());
-        const bool due = request_.preview_every > 0 && run.index() % request_.preview_every == 0;
-        if (due && job_.preview && !run.done()) show(run);
-    }
+void Recipe::report(const SamplingRun & run) {
+    job_.report(Phase::sample, run.index(), run.steps());
+    const bool due = request_.preview_every > 0 && run.index() % request_.preview_every == 0;
+    if (due && job_.preview && !run.done()) show(run);
 }
 
 void Recipe::show(const SamplingRun & run) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <optional>
 
@@ -12,23 +13,53 @@ namespace latent::pipeline {
 /// follows the web UI: the start noise is the seed's first draw.
 bool pictures_draw_first(const std::string & rng);
 
-/// The steps for making the images of one request: plan, encode, sample, decode.
+/// Times of stages; reading weights counts as loading.
+class StageClock {
+public:
+    explicit StageClock(const PartResidency & residency) : residency_(residency) {}
+    void start();
+    /// Sets the time since start(), and starts again.
+    void stop(double & stage_ms);
+    double load_ms() const { return load_ms_; }
+
+private:
+    const PartResidency & residency_;
+    std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+    double loaded_ = 0, load_ms_ = 0;
+};
+
+/// The steps for making the images of one request: plan, encode, sample, decode. make() takes them all; several requests that
+/// are made together take them side by side.
 class Recipe {
 public:
     Recipe(Stages & stages, const MemoryPlanner & planner, const GenerateRequest & request, const JobContext & job)
-        : stages_(stages), planner_(planner), request_(request), job_(job) {}
+        : stages_(stages), planner_(planner), request_(request), job_(job), clock_(stages.residency) {}
 
     GenerateResult make();
 
-private:
+    /// All checks; throws what make() would throw before the first network runs.
     void plan();
+    /// Encodes the inputs.
+    SamplingRun start();
+    /// After a step: progress, and previews if they are due.
+    void report(const SamplingRun & run);
+    Latents end_sampling(SamplingRun & run);
+    /// Decodes.
+    GenerateResult result(const Latents & latents);
+
+    StageClock & clock() { return clock_; }
+    const DenoisingCall & call() const { return call_; }
+    const DenoisingPlan & denoising() const { return denoising_; }
+    bool refined() const { return refined_; }
+    /// The evaluations, from start() to end_sampling(); null with a refiner.
+    const std::shared_ptr<DenoisingRun> & shared() const { return shared_; }
+
+private:
     void plan_refiner();
     void plan_image();
     void plan_memory();
-    SamplingRun start();
     Predict with_refiner(const EncodeContext & context, Predict base);
     std::optional<PromptTokens> negative_of(const Conditioners & conditioners) const;
-    void sample(SamplingRun & run);
     void show(const SamplingRun & run);
     ImageTensor finish(const Latents & latents);
 
@@ -51,6 +82,10 @@ private:
     Inputs refiner_inputs_;
     DenoisingCall refiner_call_;
     DenoisingPlan refining_;
+
+    StageClock clock_;
+    Timings timings_;
+    std::shared_ptr<DenoisingRun> shared_;
 };
 
 }  // namespace latent::pipeline

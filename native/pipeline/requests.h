@@ -1,7 +1,10 @@
 #pragma once
 
 #include <array>
+#include <exception>
+#include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -210,6 +213,14 @@ struct GenerateResult {
     /// as the model is loaded.
     std::vector<std::string> float32_parts;
     Json adapters;  // the result of Adapters::Call::report()
+};
+
+/// One of several requests that are made together.
+struct TogetherMember {
+    std::shared_ptr<const GenerateRequest> request;
+    JobContext job;
+    std::function<void(GenerateResult &&)> made;
+    std::function<void(std::exception_ptr)> failed;
 };
 
 }  // namespace latent::pipeline

@@ -150,6 +150,45 @@ describe.each(['process', 'thread', 'none'] as const)('isolate: %s', (isolate) =
   })
 })
 
+test('jobs that run together have their own images, events and ends', async () => {
+  const options = (i: number): HostGenerateOptions => ({
+    ...small,
+    prompt: `a ${['red', 'green', 'blue', 'white'][i]} circle`,
+    seed: i,
+    preview: { every: 1 },
+  })
+  const host = hostWith({ maxBatch: 4, isolate: 'thread' })
+  const alone = hostWith({ isolate: 'thread' })
+  const jobs = [0, 1, 2, 3].map((i) => host.generate(options(i)))
+  const last = host.generate({ ...small, width: 128 }) // of another size
+  expect(jobs.map(({ state }) => state)).toEqual(Array(4).fill('queued'))
+  const events = jobs.map(eventsOf)
+  jobs[3]!.cancel(new Error('enough'))
+  expect(await failure(events[3]!)).toMatchObject({ message: 'enough' })
+  for (const i of [0, 1, 2]) {
+    const { images, seed } = await jobs[i]!
+    expect(seed).toBe(BigInt(i))
+    const wanted = (await alone.generate(options(i))).images[0]!
+    expect(images[0]!.metadata).toEqual(wanted.metadata)
+    const largest = images[0]!.data.reduce((most, value, at) => Math.max(most, Math.abs(value - wanted.data[at]!)), 0)
+    expect(largest).toBeLessThanOrEqual(12) // as of the same call with more rows
+    const types = new Set((await events[i]!).map(({ type }) => type))
+    expect([...types]).toEqual(expect.arrayContaining(['started', 'progress', 'preview']))
+  }
+  expect((await last).images[0]!.width).toBe(128)
+})
+
+test('jobs that run together end when all are cancelled', async () => {
+  const host = hostWith({ maxBatch: 4 })
+  const jobs = [0, 1, 2].map((seed) => host.generate({ ...endless, seed }))
+  const ends = jobs.slice(1).map((job) => failure(job))
+  await atWork(jobs[0]!)
+  const end = failure(jobs[0]!)
+  for (const job of jobs) job.cancel(new Error('enough'))
+  for (const each of [end, ...ends]) expect(await each).toMatchObject({ message: 'enough' })
+  expect((await host.generate(small)).images).toHaveLength(1) // thousand steps of the others would take minutes
+})
+
 test('while paused no job starts, the running one ends, and queries work', async () => {
   const host = hostWith({ maxQueue: 2 })
   const running = host.generate({ ...small, steps: 30 })

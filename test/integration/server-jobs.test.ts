@@ -236,3 +236,18 @@ test('a job that runs when the server closes is finished and reported', async ()
     await one.close()
   }
 })
+
+test('requests that are made together are answered like single ones', async () => {
+  const one = await startServer({ maxBatch: 4, graceMs: 0 })
+  const draw = (prompt: string, seed: number, more = {}) =>
+    ask(one, '/v1/images/generations', { body: { prompt, seed, steps: 4, size: '64x64', ...more } })
+  try {
+    const together = await Promise.all([draw('a', 1), draw('b', 2), draw('c', 3), draw('d', 4, { size: '128x128' }), draw('e', 5, { n: 3 })])
+    expect(together.map(({ status }) => status)).toEqual([200, 200, 200, 200, 200])
+    expect(together.map(({ json }) => json.data.length)).toEqual([1, 1, 1, 1, 3])
+    const alone = await draw('b', 2)
+    expect(together[1]!.json.latent).toMatchObject({ seeds: ['2'], options: alone.json.latent.options })
+  } finally {
+    await one.close()
+  }
+}, 60_000)

@@ -4,7 +4,7 @@ import { EngineQueue, type Task } from '../../lib/host/queue'
 import { protocolVersion, type EngineMessage, type HostMessage } from '../../lib/rpc/protocol'
 import { encodeError } from '../../lib/rpc/wire-error'
 
-function queueWith(settings: { maxModels?: number; idleMs?: number } = {}) {
+function queueWith(settings: { maxModels?: number; maxBatch?: number; idleMs?: number } = {}) {
   const sent: HostMessage[] = []
   const holds: boolean[] = []
   let listener!: EngineListener
@@ -16,6 +16,7 @@ function queueWith(settings: { maxModels?: number; idleMs?: number } = {}) {
     },
     onCrash: 'restart',
     maxModels: settings.maxModels ?? 1,
+    maxBatch: settings.maxBatch ?? 1,
     idleMs: settings.idleMs ?? 0,
     changed: () => {},
     crashed: () => {},
@@ -89,4 +90,85 @@ test('a task outside the queue is cancelled in the engine', async () => {
   queue.add(tokens)
   queue.cancel(tokens)
   expect(sent.at(-1)).toEqual({ type: 'cancel', id: idOf('tokenize') })
+})
+
+describe('tasks that join', () => {
+  /** The engine is ready and has what waited for it. */
+  const started = async () => {
+    await turn()
+    await turn()
+  }
+  const joining = (host: ReturnType<typeof queueWith>, name: string, joins: string | undefined, images = 1): Task => ({
+    ...host.task(name, 'load'),
+    model: 'one',
+    joins,
+    images,
+  })
+  const groups = ({ sent }: ReturnType<typeof queueWith>) =>
+    sent.map((message) =>
+      message.type === 'together' ? message.requests.map(({ model }) => model.name) : (message as { model: { name: string } }).model.name,
+    )
+  const named = (host: ReturnType<typeof queueWith>, name: string, joins: string | undefined, images?: number) => {
+    const task = joining(host, name, joins, images)
+    host.queue.add(task)
+    return task
+  }
+  const answer = ({ sent, say }: ReturnType<typeof queueWith>) => {
+    const last = sent.at(-1)!
+    const ids = last.type === 'together' ? last.requests.map(({ id }) => id) : [(last as { id: number }).id]
+    for (const id of ids) say({ type: 'result', id, value: undefined, models: ['one'] })
+  }
+
+  test('neighbours with the same text are sent together, up to the limit of images', async () => {
+    const host = queueWith({ maxBatch: 4 })
+    named(host, 'a', 'x')
+    named(host, 'b', 'x', 2)
+    named(host, 'c', 'x', 2)
+    named(host, 'd', 'y')
+    named(host, 'e', undefined)
+    named(host, 'f', undefined)
+    await started()
+    for (let i = 0; i < 5; i++) answer(host)
+    // One task of several images may be made in common calls as well.
+    expect(groups(host)).toEqual([['a', 'b'], ['c'], 'd', 'e', 'f'])
+    expect(host.queue.running).toBe(false)
+  })
+
+  test('none without maxBatch', async () => {
+    const host = queueWith()
+    named(host, 'a', 'x', 2)
+    named(host, 'b', 'x')
+    await started()
+    answer(host)
+    expect(groups(host)).toEqual(['a', 'b'])
+  })
+
+  test('one of them is cancelled: the others go on, and the engine is told', async () => {
+    const host = queueWith({ maxBatch: 4 })
+    const [a, , c] = [named(host, 'a', 'x'), named(host, 'b', 'x'), named(host, 'c', 'x')]
+    host.queue.cancel(c)
+    await started()
+    expect(groups(host)).toEqual([['a', 'b']])
+    const { requests } = host.sent[0] as Extract<HostMessage, { type: 'together' }>
+    host.queue.cancel(a)
+    expect(host.sent.at(-1)).toEqual({ type: 'cancel', id: requests[0]!.id })
+    host.say({ type: 'result', id: requests[1]!.id, value: undefined, models: ['one'] })
+    expect(host.ends['load b']).toBe('done')
+    expect(host.queue.running).toBe(true) // until the cancelled one has ended
+    host.say({ type: 'error', id: requests[0]!.id, error: stopped, models: ['one'] })
+    expect(host.queue.running).toBe(false)
+  })
+
+  test('an engine that ends takes all of them with it, and the next goes on', async () => {
+    const host = queueWith({ maxBatch: 2 })
+    for (const name of ['a', 'b', 'c']) named(host, name, 'x')
+    await started()
+    host.listener().onExit({ signal: 'SIGKILL' })
+    expect([host.ends['load a'], host.ends['load b']]).toEqual([
+      expect.objectContaining({ code: 'ERR_ENGINE_EXITED' }),
+      expect.objectContaining({ code: 'ERR_ENGINE_EXITED' }),
+    ])
+    await started()
+    expect(groups(host)).toEqual([['a', 'b'], 'c'])
+  })
 })

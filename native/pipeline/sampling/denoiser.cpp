@@ -1,5 +1,7 @@
 #include "pipeline/sampling/denoiser.h"
 
+#include <map>
+
 #include "pipeline/image/tiling.h"
 #include "pipeline/image/upscaling.h"
 #include "pipeline/memory/stage_plan.h"
@@ -245,62 +247,150 @@ void Denoiser::evaluate(const Latents & x, Span<const double> timesteps, const G
     }
 }
 
-// ---- a run -----------------------------------------------------------------------------------------------------------
+// ---- several runs ----------------------------------------------------------------------------------------------------
 
-/// The evaluations of one run: tracks where guidance is on, which features are reused, and their memory.
-class DenoisingRun {
-public:
-    DenoisingRun(Denoiser & denoiser, Conditioning conditioning, std::optional<Conditioning> unconditional,
-                 const SamplingRequest & sampling, const DenoisingCall & call, const DenoisingPlan & plan)
-        : denoiser_(denoiser),
-          conditioning_(std::move(conditioning)),
-          unconditional_(std::move(unconditional)),
-          interval_(sampling.guidance_interval),
-          deep_cache_(sampling.deep_cache),
-          plan_(plan),
-          claim_(denoiser.residency_.claims(), denoiser.run_bytes(call)) {
-        guidance_ = {&conditioning_, unconditional_ ? &*unconditional_ : nullptr, sampling.guidance_scale,
-                     sampling.guidance_rescale};
-        guidance_.image_scale = sampling.image_guidance_scale;
-        if (deep_cache_.on()) features_.resize(static_cast<size_t>(call.shape[0]));
-    }
-
-    void evaluate(const Latents & x, const EvaluationPlace & place, Latents & output, const JobContext & job) {
-        Guidance now = guidance_;
-        if (place.progress < interval_[0] || place.progress >= interval_[1]) now.unconditional = nullptr, now.scale = 1.0;
-        const int rows = denoiser_.rows(now);
-        const bool turned = rows_ != 0 && rows_ != rows;
-        const bool told_another = denoiser_.form().guidance && rows_ != 0 && scale_ != now.scale;
-        rows_ = rows, scale_ = now.scale;
-        // Graphs for another batch size, which are not in the plan.
-        if (turned && !denoiser_.residency_.keeps_all()) denoiser_.network().runner().clear();
-        // Features are also recomputed when guidance begins or ends, so that running its evaluations as one batch makes no
-        // difference, and when the scale of a network with a scale input changes.
-        if (turned || told_another || place.index % static_cast<size_t>(deep_cache_.interval) == 0) {
-            for (auto & picture : features_) picture.fill({deep_cache_.branch, {}, {}});
-        }
-        denoiser_.evaluate(x, {&place.timestep, 1}, now, plan_, deep_cache_.on() ? &features_ : nullptr, output, job);
-    }
-
-private:
-    Denoiser & denoiser_;
-    Conditioning conditioning_;
-    std::optional<Conditioning> unconditional_;
-    Guidance guidance_;
-    std::array<double, 2> interval_;
-    SamplingRequest::DeepCache deep_cache_;
-    DenoisingPlan plan_;
-    MemoryClaim claim_;
-    RunFeatures features_;
-    int rows_ = 0;      // rows of the previous evaluation, 0: none
-    double scale_ = 0;  // scale of the previous evaluation
+/// One row of a call.
+struct Denoiser::SharedRow {
+    Span<const float> x, concat;
+    double timestep;
+    double weight;  // of guidance, for networks with such an input
+    const Conditioning * conditioning;
+    int32_t label;
+    Span<float> out;
 };
 
-Predict Denoiser::start_run(Conditioning conditioning, std::optional<Conditioning> unconditional,
-                            const SamplingRequest & sampling, const DenoisingCall & call, const DenoisingPlan & plan) {
-    const auto run =
-        std::make_shared<DenoisingRun>(*this, std::move(conditioning), std::move(unconditional), sampling, call, plan);
-    return [run](const Latents & x, const EvaluationPlace & place, Latents & output, const JobContext & job) {
+int Denoiser::shared_rows(const DenoisingCall & call, int rows, uint64_t held) const {
+    if (options_.upscaling || options_.editing || call.deep_cache.on() || residency_.one_part_at_a_time()) return 0;
+    constexpr int kMost = 64;
+    const uint64_t bound = residency_.bound(), free = residency_.available_to(*network_);
+    for (rows = std::min(rows, kMost); rows > call.rows; --rows) {
+        DenoisingCall shared = call;
+        shared.rows = rows;
+        const uint64_t bytes = measure(shared, {true});
+        if (bytes <= free && (bound == 0 || held + bytes <= bound)) return rows;
+    }
+    return 0;
+}
+
+/// Rows with the same number of tokens.
+void Denoiser::forward_shared(Span<const SharedRow> rows, int64_t height, int64_t width, const JobContext & job) {
+    const size_t n = rows.size(), size = rows[0].out.size();
+    std::vector<float> x, context, vector, out(n * size);
+    std::vector<double> timesteps, weights;
+    std::vector<int32_t> classes;
+    const auto append = [](std::vector<float> & to, Span<const float> from) { to.insert(to.end(), from.begin(), from.end()); };
+    for (const SharedRow & row : rows) {
+        append(x, row.x), append(x, row.concat);
+        timesteps.push_back(row.timestep), weights.push_back(row.weight);
+        if (!row.conditioning) continue;
+        append(context, row.conditioning->data), append(vector, row.conditioning->vector);
+        if (row.label >= 0) classes.push_back(row.label);
+    }
+    models::DenoisingInput call;
+    call.shape = {static_cast<int64_t>(n), height, width, rows[0].conditioning ? rows[0].conditioning->tokens : 0};
+    call.x = x, call.timesteps = timesteps, call.context = context, call.vector = vector, call.classes = classes;
+    if (form_.guidance) call.guidance = weights;
+    residency_.run_finite(*network_, [&] {
+        network_->forward(call, out, job);
+        return Span<const float>(out.data(), out.size());
+    });
+    for (size_t i = 0; i < n; ++i) std::copy_n(out.data() + i * size, size, rows[i].out.begin());
+}
+
+void Denoiser::evaluate_shared(const std::vector<SharedEvaluation> & evaluations, int most_rows, const JobContext & job) {
+    const auto [n_, c_, h, w] = evaluations.front().x->shape;
+    (void)n_, (void)c_;
+    residency_.use(*network_, job);
+    std::map<int64_t, std::vector<SharedRow>> by_tokens;
+    std::vector<std::vector<float>> unconditional;  // the outputs of all images of an evaluation, if it is guided
+    for (const SharedEvaluation & each : evaluations) {
+        const bool guided = rows(each.guidance) > 1;
+        unconditional.emplace_back(guided ? each.output->data.size() : 0);
+        const size_t images = static_cast<size_t>(each.x->shape[0]), in = each.x->data.size() / images;
+        const size_t out = each.output->data.size() / images;
+        const Latents * concat = each.guidance.channels();
+        const size_t beside = concat ? concat->data.size() / static_cast<size_t>(concat->shape[0]) : 0;
+        const Conditioning * cond = each.guidance.conditioning;
+        for (size_t i = 0; i < images; ++i) {
+            SharedRow row{{each.x->data.data() + i * in, in}, {}, each.timestep, each.guidance.scale - 1.0, cond,
+                          cond ? cond->class_label : -1,      {}};
+            if (concat) row.concat = {concat->data.data() + (concat->shape[0] == 1 ? 0 : i * beside), beside};
+            if (guided) {
+                row.conditioning = each.guidance.unconditional;
+                row.out = {unconditional.back().data() + i * out, out};
+                by_tokens[row.conditioning->tokens].push_back(row);
+                row.conditioning = cond;
+            }
+            row.out = {each.output->data.data() + i * out, out};
+            by_tokens[cond ? cond->tokens : 0].push_back(row);
+        }
+    }
+    for (const auto & [tokens, all] : by_tokens) {
+        // Calls of about the same size, so that they need few graphs.
+        const size_t calls = (all.size() + static_cast<size_t>(most_rows) - 1) / static_cast<size_t>(most_rows);
+        const size_t most = (all.size() + calls - 1) / calls;
+        for (size_t at = 0; at < all.size(); at += most) {
+            forward_shared({all.data() + at, std::min(most, all.size() - at)}, h, w, job);
+        }
+    }
+    for (size_t i = 0; i < evaluations.size(); ++i) {
+        if (unconditional[i].empty()) continue;
+        const SharedEvaluation & each = evaluations[i];
+        const size_t images = static_cast<size_t>(each.x->shape[0]), size = each.output->data.size() / images;
+        const std::vector<float> conditional = each.output->data;
+        for (size_t at = 0; at < conditional.size(); at += size) {
+            samplers::apply_guidance({unconditional[i].data() + at, size}, {conditional.data() + at, size}, each.guidance.scale,
+                                     each.guidance.rescale, 0, {each.output->data.data() + at, size});
+        }
+    }
+}
+
+// ---- a run -----------------------------------------------------------------------------------------------------------
+
+DenoisingRun::DenoisingRun(Denoiser & denoiser, Conditioning conditioning, std::optional<Conditioning> unconditional,
+                           const SamplingRequest & sampling, const DenoisingCall & call, const DenoisingPlan & plan)
+    : denoiser_(denoiser),
+      conditioning_(std::move(conditioning)),
+      unconditional_(std::move(unconditional)),
+      interval_(sampling.guidance_interval),
+      deep_cache_(sampling.deep_cache),
+      plan_(plan),
+      claim_(denoiser.residency_.claims(), denoiser.run_bytes(call)) {
+    guidance_ = {&conditioning_, unconditional_ ? &*unconditional_ : nullptr, sampling.guidance_scale, sampling.guidance_rescale};
+    guidance_.image_scale = sampling.image_guidance_scale;
+    if (deep_cache_.on()) features_.resize(static_cast<size_t>(call.shape[0]));
+}
+
+Guidance DenoisingRun::guidance_at(const EvaluationPlace & place) const {
+    Guidance now = guidance_;
+    if (place.progress < interval_[0] || place.progress >= interval_[1]) now.unconditional = nullptr, now.scale = 1.0;
+    return now;
+}
+
+void DenoisingRun::evaluate(const Latents & x, const EvaluationPlace & place, Latents & output, const JobContext & job) {
+    const Guidance now = guidance_at(place);
+    const int rows = denoiser_.rows(now);
+    const bool turned = rows_ != 0 && rows_ != rows;
+    const bool told_another = denoiser_.form().guidance && rows_ != 0 && scale_ != now.scale;
+    rows_ = rows, scale_ = now.scale;
+    // Graphs for another batch size, which are not in the plan.
+    if (turned && !denoiser_.residency_.keeps_all()) denoiser_.network().runner().clear();
+    // Features are also recomputed when guidance begins or ends, so that running its evaluations as one batch makes no
+    // difference, and when the scale of a network with a scale input changes.
+    if (turned || told_another || place.index % static_cast<size_t>(deep_cache_.interval) == 0) {
+        for (auto & picture : features_) picture.fill({deep_cache_.branch, {}, {}});
+    }
+    denoiser_.evaluate(x, {&place.timestep, 1}, now, plan_, deep_cache_.on() ? &features_ : nullptr, output, job);
+}
+
+std::shared_ptr<DenoisingRun> Denoiser::start_run(Conditioning conditioning, std::optional<Conditioning> unconditional,
+                                                  const SamplingRequest & sampling, const DenoisingCall & call,
+                                                  const DenoisingPlan & plan) {
+    return std::make_shared<DenoisingRun>(*this, std::move(conditioning), std::move(unconditional), sampling, call, plan);
+}
+
+Predict predict_with(std::shared_ptr<DenoisingRun> run) {
+    return [run = std::move(run)](const Latents & x, const EvaluationPlace & place, Latents & output, const JobContext & job) {
         run->evaluate(x, place, output, job);
     };
 }

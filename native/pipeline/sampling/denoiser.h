@@ -56,6 +56,16 @@ constexpr size_t kMostRows = 3;
 /// conditional one last.
 using RunFeatures = std::vector<std::array<models::DenoisingFeatures, kMostRows>>;
 
+/// One of several evaluations that share calls of the network.
+struct SharedEvaluation {
+    const Latents * x = nullptr;
+    double timestep = 0;
+    Guidance guidance;
+    Latents * output = nullptr;
+};
+
+class DenoisingRun;
+
 /// Guided evaluations of the denoising network, as one batch or one after the other, in tiles if super-resolution needs them, one
 /// image of a batch at a time.
 class Denoiser {
@@ -98,20 +108,55 @@ public:
     void evaluate(const Latents & x, Span<const double> timesteps, const Guidance & guidance, const DenoisingPlan & plan,
                   RunFeatures * features, Latents & output, const JobContext & job);
 
+    /// Several evaluations at the same size, in calls of up to `most_rows` rows of all their images. Without tiles, reused
+    /// features and image guidance.
+    void evaluate_shared(const std::vector<SharedEvaluation> & evaluations, int most_rows, const JobContext & job);
+    /// The number of rows, up to `rows`, that one call may have beside `held` bytes; 0 if runs cannot share calls.
+    int shared_rows(const DenoisingCall & call, int rows, uint64_t held) const;
+
     /// The evaluations of one run. The pipeline must outlive their calls, not the object itself.
-    Predict start_run(Conditioning conditioning, std::optional<Conditioning> unconditional, const SamplingRequest & sampling,
-                      const DenoisingCall & call, const DenoisingPlan & plan);
+    std::shared_ptr<DenoisingRun> start_run(Conditioning conditioning, std::optional<Conditioning> unconditional,
+                                            const SamplingRequest & sampling, const DenoisingCall & call,
+                                            const DenoisingPlan & plan);
 
 private:
     friend class DenoisingRun;
     struct Row;
+    struct SharedRow;
     ImageTensor evaluate_rows(const ImageTensor & input, const Row & row);
     void forward(models::DenoisingInput & input, int slot, Span<float> out, const Row & row);
+    void forward_shared(Span<const SharedRow> rows, int64_t height, int64_t width, const JobContext & job);
 
     std::unique_ptr<models::DenoisingNetwork> network_;
     PartResidency & residency_;
     Options options_;
     models::DenoisingForm form_;
 };
+
+/// The evaluations of one run: tracks where guidance is on, which features are reused, and their memory.
+class DenoisingRun {
+public:
+    DenoisingRun(Denoiser & denoiser, Conditioning conditioning, std::optional<Conditioning> unconditional,
+                 const SamplingRequest & sampling, const DenoisingCall & call, const DenoisingPlan & plan);
+
+    void evaluate(const Latents & x, const EvaluationPlace & place, Latents & output, const JobContext & job);
+    Guidance guidance_at(const EvaluationPlace & place) const;
+
+private:
+    Denoiser & denoiser_;
+    Conditioning conditioning_;
+    std::optional<Conditioning> unconditional_;
+    Guidance guidance_;
+    std::array<double, 2> interval_;
+    SamplingRequest::DeepCache deep_cache_;
+    DenoisingPlan plan_;
+    MemoryClaim claim_;
+    RunFeatures features_;
+    int rows_ = 0;      // rows of the previous evaluation, 0: none
+    double scale_ = 0;  // scale of the previous evaluation
+};
+
+/// The run's evaluations as a function.
+Predict predict_with(std::shared_ptr<DenoisingRun> run);
 
 }  // namespace latent::pipeline

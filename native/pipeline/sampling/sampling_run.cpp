@@ -90,27 +90,38 @@ double SamplingRun::sigma() const {
 }
 
 void SamplingRun::step(const JobContext & job) {
-    if (failed_)
+    do {
+        const EvaluationPlace place = begin_evaluation(job);
+        predict_(input_, place, output_, job);
+    } while (!end_evaluation());
+}
+
+EvaluationPlace SamplingRun::begin_evaluation(const JobContext & job) {
+    if (pending_)
         throw Error(ErrorCode::invalid_argument, "sample: this run was aborted or failed and cannot continue; start a new one");
     if (done()) throw Error(ErrorCode::invalid_argument, "sample: all steps are done");
-    failed_ = true;
-    const auto & evaluations = solver_->evaluations();
-    timestep_ = evaluations[evaluation_].timestep;
-    for (bool first = true;; first = false) {
-        job.check();
-        const samplers::Evaluation evaluation = evaluations[evaluation_];  // a copy: an adaptive solver may reallocate the list
-        solver_->prepare(evaluation_, x_.data, noise_);
-        solver_->scale_input(evaluation_, x_.data, input_.data);
-        const double progress = static_cast<double>(evaluation.step) / static_cast<double>(steps());
-        predict_(input_, {evaluation.timestep, evaluation_, progress, timestep_}, output_, job);
-        if (!hole_.data.empty()) keep_image();
-        if (first) solver_->to_denoised(evaluation_, output_.data, x_.data, denoised_.data);
-        solver_->advance(evaluation_, output_.data, x_.data, noise_);
-        ++evaluation_;
-        if (evaluation.ends_step || done()) break;
-    }
-    ++finished_;
-    failed_ = false;
+    pending_ = true;
+    opens_step_ = !mid_step_;
+    const samplers::Evaluation evaluation =
+        solver_->evaluations()[evaluation_];  // a copy: an adaptive solver may reallocate the list
+    ends_step_ = evaluation.ends_step;
+    if (opens_step_) timestep_ = evaluation.timestep;
+    job.check();
+    solver_->prepare(evaluation_, x_.data, noise_);
+    solver_->scale_input(evaluation_, x_.data, input_.data);
+    const double progress = static_cast<double>(evaluation.step) / static_cast<double>(steps());
+    return {evaluation.timestep, evaluation_, progress, timestep_};
+}
+
+bool SamplingRun::end_evaluation() {
+    if (!hole_.data.empty()) keep_image();
+    if (opens_step_) solver_->to_denoised(evaluation_, output_.data, x_.data, denoised_.data);
+    solver_->advance(evaluation_, output_.data, x_.data, noise_);
+    ++evaluation_;
+    mid_step_ = !ends_step_ && !done();
+    pending_ = false;
+    if (!mid_step_) ++finished_;
+    return !mid_step_;
 }
 
 }  // namespace latent::pipeline

@@ -41,6 +41,12 @@ public:
     double sigma() const;                          // noise level after the last finished step (sigma space)
     double timestep() const { return timestep_; }  // of the last finished step's first evaluation
     void step(const JobContext & job);
+    /// An evaluation in two halves, for runs that share a call of the network: begin_evaluation() fills input(), the caller
+    /// writes the network's output for it to output(), and end_evaluation() takes that and returns true if the step is complete.
+    EvaluationPlace begin_evaluation(const JobContext & job);
+    bool end_evaluation();
+    const Latents & input() const { return input_; }
+    Latents & output() { return output_; }
     Latents & latents() { return x_; }  // may be read and written between steps
     /// The solver's estimate of the clean latents from the last finished step: what previews show.
     const Latents & denoised() const { return denoised_; }
@@ -56,7 +62,10 @@ private:
     size_t evaluation_ = 0;
     int finished_ = 0;
     double timestep_ = 0;
-    bool failed_ = false;
+    bool pending_ = false;     // an evaluation has begun and not ended; after an error it stays so
+    bool mid_step_ = false;    // evaluations of a step are left
+    bool opens_step_ = false;  // of the pending evaluation
+    bool ends_step_ = false;
 };
 
 }  // namespace latent::pipeline

@@ -1,4 +1,4 @@
-/** The queue of a server with its own engine: one run at a time, `interactive` before `batch`. */
+/** The queue of a server with its own engine: one run at a time, or several that may share the U-Net's calls; `interactive` before `batch`. */
 import type { DiffusionHost, GenerateResult } from 'node-latent-diffusion'
 import { closing } from './errors.js'
 import { WaitingRoom, type Run, type RunResult, type Submission } from './queue.js'
@@ -17,19 +17,33 @@ function resultOf({ images, options, seed, timings, warnings }: GenerateResult):
   }
 }
 
+/** Options that runs which are made together need not have in common. */
+const ownOptions = ['prompt', 'negativePrompt', 'seed', 'classId', 'count', 'preview']
+
+/** Runs with equal texts may be made together. Undefined for options with images or lists. */
+function togetherKey({ model, options }: Submission): string | undefined {
+  const common = Object.entries(options).filter(([name, value]) => !ownOptions.includes(name) && value !== undefined)
+  if (!common.every(([, value]) => ['string', 'number', 'boolean'].includes(typeof value))) return undefined
+  return JSON.stringify([model, common.sort(([a], [b]) => (a < b ? -1 : 1))])
+}
+
+const imagesOf = ({ options }: Submission) => (typeof options.count === 'number' ? options.count : 1)
+
 export class LocalQueue extends WaitingRoom {
   readonly #host: DiffusionHost
   #waiting: OwnRun[] = []
-  #running: OwnRun | undefined
+  #running: OwnRun[] = []
+  readonly #maxBatch: number
 
-  constructor(host: DiffusionHost, limits: Limits) {
+  constructor(host: DiffusionHost, limits: Limits, maxBatch: number) {
     super(limits)
     this.#host = host
+    this.#maxBatch = maxBatch
     host.on('status', () => this.emit('change'))
   }
 
   get running(): readonly Run[] {
-    return this.#running ? [this.#running] : []
+    return this.#running
   }
 
   get waiting(): readonly Run[] {
@@ -110,9 +124,10 @@ export class LocalQueue extends WaitingRoom {
   protected async end(graceMs: number): Promise<void> {
     for (const run of [...this.#waiting]) run.cancel(closing())
     const running = this.#running
-    if (!running) return
-    const late = setTimeout(() => running.cancel(closing()), graceMs)
-    await running.promise.catch(() => {})
+    const late = setTimeout(() => {
+      for (const run of running) run.cancel(closing())
+    }, graceMs)
+    await Promise.allSettled(running.map(({ promise }) => promise))
     clearTimeout(late)
   }
 
@@ -125,22 +140,39 @@ export class LocalQueue extends WaitingRoom {
   }
 
   #next(): void {
-    if (this.#running) return
-    const run = this.#waiting.shift()
-    this.#running = run
-    if (!run) return
-    run.state = 'running'
-    run.started = performance.now()
-    void run.begin().then(() => {
-      this.took(performance.now() - run.started!)
-      this.#running = undefined
-      this.#next()
-      this.#tellPositions()
-    })
+    if (this.#running.length > 0) return
+    const runs = this.#takeTogether()
+    this.#running = runs
+    for (const run of runs) {
+      run.state = 'running'
+      run.started = performance.now()
+      void run.begin().then(() => {
+        this.took((performance.now() - run.started!) / runs.length)
+        this.#running = this.#running.filter((each) => each !== run)
+        this.#next()
+        this.#tellPositions()
+      })
+    }
+  }
+
+  /** The first of the waiting runs, and those that may be made with it. */
+  #takeTogether(): OwnRun[] {
+    const first = this.#waiting.shift()
+    if (!first) return []
+    const key = togetherKey(first)
+    const taken = [first]
+    let images = imagesOf(first)
+    for (const run of key === undefined || this.#maxBatch === 1 ? [] : [...this.#waiting]) {
+      if (images + imagesOf(run) > this.#maxBatch || togetherKey(run) !== key) continue
+      images += imagesOf(run)
+      taken.push(run)
+    }
+    this.#waiting = this.#waiting.filter((each) => !taken.includes(each))
+    return taken
   }
 
   #tellPositions(): void {
-    const before = this.#running ? 1 : 0
+    const before = this.#running.length
     for (const [i, run] of this.#waiting.entries()) run.onEvent?.({ type: 'queued', position: i + before })
     this.emit('change')
   }

@@ -88,8 +88,8 @@ export class Models {
     for (const [name, entry] of this.#scanned()) this.#entries.set(name, entry)
     if (this.#entries.size === 0) this.#entries.set('tiny-scenes', { source: {}, origin: 'options' })
     const models = Object.fromEntries([...this.#entries].map(([name, { source }]) => [name, source]))
-    const { maxModels, keepAliveMs } = settings
-    this.host = createDiffusionHost({ models, maxModels, idleMs: keepAliveMs, maxQueue: 1_000_000 })
+    const { maxModels, maxBatch, keepAliveMs } = settings
+    this.host = createDiffusionHost({ models, maxModels, maxBatch, idleMs: keepAliveMs, maxQueue: 1_000_000 })
     this.#planner = createDiffusionHost({ models, idleMs: 30_000, maxQueue: 1_000_000 })
   }
 

@@ -162,8 +162,8 @@ async function build(context: Context): Promise<FastifyInstance> {
   return app
 }
 
-async function makeQueue({ queue, limits, log }: Settings, models: Models): Promise<WaitingRoom> {
-  if (!queue) return new LocalQueue(models.host, limits)
+async function makeQueue({ queue, limits, maxBatch, log }: Settings, models: Models): Promise<WaitingRoom> {
+  if (!queue) return new LocalQueue(models.host, limits, maxBatch)
   try {
     return new FleetQueue(openFleet(queue, version, log), () => models.names(), limits)
   } catch (error) {

@@ -64,6 +64,11 @@ export interface ServerOptions {
   load?: Omit<HostedModel, 'source'>
   /** Maximum models in memory. Default 1. */
   maxModels?: number
+  /**
+   * Maximum images of waiting requests that are made together, sharing the U-Net's calls. They differ only in prompts, seeds and classes. More throughput for small
+   * images, a longer wait for the first of them. Default 1: one request after another.
+   */
+  maxBatch?: number
   /** Idle time in milliseconds after which the engine exits and frees its memory. Default 5 minutes; 0: never. */
   keepAliveMs?: number
   /** Whether requests may download models. Default true; false with `queue`. */
@@ -131,6 +136,11 @@ function checkOrigin(origin: string): string {
   return origin
 }
 
+function checkBatch(value: number): number {
+  if (!Number.isInteger(value) || value < 1 || value > 64) throw new RangeError(`maxBatch must be from 1 to 64, not ${value}`)
+  return value
+}
+
 function checkDuration(value: number, name: string): number {
   if (!Number.isFinite(value) || value < 0 || value > 2 ** 31 - 1) throw new RangeError(`${name} must be from 0 to 2^31-1 milliseconds, not ${value}`)
   return value
@@ -163,6 +173,7 @@ export function readSettings(options: ServerOptions = {}): Settings {
     modelsDir,
     load: options.load ?? {},
     maxModels: options.maxModels ?? 1,
+    maxBatch: checkBatch(options.maxBatch ?? 1),
     keepAliveMs: checkDuration(options.keepAliveMs ?? 300_000, 'keepAliveMs'),
     pull: options.pull ?? queue === undefined,
     queue,
