@@ -44,6 +44,7 @@ DeviceInfo describe(const latent_backend_api & api, const std::string & kind, in
     if (api.device_info(index, &found) != LATENT_BACKEND_OK) return refused(kind, name, api.last_error());
     DeviceInfo info;
     info.name = name, info.kind = kind, info.description = found.description;
+    if (kind == "metal") info.description += " (checked by rule, not run by us)";  // docs/gpu.md
     info.memory_total = found.memory_total, info.memory_free = found.memory_free;
     info.home = home_for(kind).name();
     if (float32) *float32 = found.float32 != 0;

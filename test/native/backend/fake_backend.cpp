@@ -9,6 +9,7 @@
 #include <system_error>
 
 #include "backend/backend_start.h"
+#include "metal_rules.h"
 
 namespace {
 
@@ -101,16 +102,15 @@ bool dense(const ggml_tensor * t) {
            (t->ne[3] == 1 || t->nb[3] == t->nb[2] * static_cast<size_t>(t->ne[2]));
 }
 
-/// The rules of ggml's Vulkan and Metal backends that its CPU backend does not have.
+/// What both Metal and Vulkan support. Vulkan refuses less, except for views; it would copy those that are operands of products
+/// to 16 bits.
 bool supports(ggml_backend_dev_t, const ggml_tensor * node) {
+    if (!metal_supports(node)) return false;
     switch (node->op) {
-        case GGML_OP_CUSTOM: return false;
         case GGML_OP_IM2COL: return dense(node->src[1]);
         case GGML_OP_MUL_MAT: return !state.refuse_products && dense(node->src[0]) && dense(node->src[1]);
         case GGML_OP_UNARY:
-        case GGML_OP_SOFT_MAX: return dense(node->src[0]);
-        case GGML_OP_PAD:  // left and top
-            return node->op_params[0] == 0 && node->op_params[2] == 0;
+        case GGML_OP_SOFT_MAX: return ggml_is_contiguous(node->src[0]);
         default: return true;
     }
 }
