@@ -67,7 +67,9 @@ ggml_tensor * OpsCpu::rows_node(Node data, std::string label, double flops, cons
     flops_ += flops;
     constexpr int64_t kSmall = 8192;  // values; below this, waking more workers costs more than it saves
     const int threads = device_.pool().threads();
-    const bool small = flops < 1e6 && format.rows * format.channels < kSmall;
+    int64_t values = format.rows * format.channels;
+    for (const ggml_tensor * source : sources) values = std::max(values, ggml_nelements(source));
+    const bool small = flops < 1e6 && values < kSmall;
     const int parts = threads == 1 || small ? 1 : 4 * threads;
     auto held = std::make_shared<Held>(Held{data, &device_, parts, std::move(label), flops});
     owned_.push_back(held);

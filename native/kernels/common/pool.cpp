@@ -7,7 +7,7 @@ namespace {
 
 /// How long an idle worker polls for the next operation before it sleeps; operations of a graph follow each other faster than
 /// this.
-constexpr auto kPatience = std::chrono::microseconds(100);
+constexpr auto kPatience = std::chrono::microseconds(500);
 
 }  // namespace
 
