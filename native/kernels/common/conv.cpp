@@ -205,9 +205,10 @@ public:
     }
 
 private:
-    /// Channels whose converted rows fit in half of the first-level cache.
+    /// Channels that are converted at once: long runs of a row (about a page), which the hardware prefetches, whose 16 converted
+    /// rows stay in the second-level cache.
     static int64_t step_of(const TileSet & tiles, const ConvShape & s, int64_t block) {
-        constexpr int64_t kBytes = int64_t{1} << 14;
+        constexpr int64_t kBytes = int64_t{1} << 16;
         const int64_t step = channel_step(s, block);
         return std::max<int64_t>(1, kBytes / (16 * tiles.element_bytes() * s.taps() * step)) * step;
     }
@@ -232,7 +233,7 @@ private:
                 continue;
             }
             const void * source = base + (first + r) * w_.row_bytes;
-            const char * next = static_cast<const char *>(source) + w_.offset(count);
+            const char * next = static_cast<const char *>(source) + w_.row_bytes;
             for (int64_t b = 0; b < w_.offset(count); b += kLine) prefetch(next + b);
             Element type = w_.type;
             if (type == Element::other) {
