@@ -95,7 +95,8 @@ CpuFeatures detect() {
     if (seven.a >= 1) {
         const Registers more = cpuid(7, 1);
         f.avx_vnni = f.avx2 && bit(more.a, 4);
-        f.avx512_bf16 = f.avx512 && bit(more.a, 5);
+        // Its kernels also look up bytes (VBMI). Only Cooper Lake has BF16 without VBMI, and float32 is faster there.
+        f.avx512_bf16 = f.avx512 && bit(more.a, 5) && bit(seven.c, 1);
         f.slow_avx512_bf16 = intel;
     }
     const bool tile_state = (state >> 17 & 3) == 3;

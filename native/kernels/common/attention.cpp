@@ -13,8 +13,9 @@ namespace {
 /// The maximum before any score: finite, but far below any real one, so that a block whose scores are all -infinity has no
 /// weight.
 constexpr float kNoScore = -1e38f;
-constexpr int64_t kSpread = 32;     // elements: rows a multiple of 4 KB apart would share a few places of the first-level cache
-constexpr int64_t kKeyBlock = 192;  // whole tiles of any set; the scores of a block stay in the second-level cache
+constexpr int64_t kSpread = 32;      // elements: rows a multiple of 4 KB apart would share a few places of the first-level cache
+constexpr int64_t kTransposed = 64;  // keys whose values are transposed at once
+constexpr int64_t kKeyBlock = 192;   // whole tiles of any set; the scores of a block stay in the second-level cache
 
 int64_t round_up(int64_t x, int64_t to) {
     return (x + to - 1) / to * to;
@@ -37,7 +38,8 @@ struct Head {
     }
 };
 
-Head convert_head(const TileSet & tiles, const AttentionShape & s, const float * k, const float * v, void * memory) {
+Head convert_head(const TileSet & tiles, const VectorSet & vectors, const AttentionShape & s, const float * k, const float * v,
+                  void * memory) {
     const int64_t element = tiles.element_bytes(), width = s.heads * s.dim;
     Head head;
     head.key_stride = round_up(s.dim, tiles.depth);
@@ -49,12 +51,17 @@ Head convert_head(const TileSet & tiles, const AttentionShape & s, const float *
         tiles.convert_row(real ? k + key * width : k, Element::f32, real ? s.dim : 0, head.key_stride,
                           head.keys + key * head.key_stride * element);
     }
-    float * column = static_cast<float *>(scratch(Scratch::float_row, static_cast<size_t>(s.keys) * sizeof(float)));
-    for (int64_t d = 0; d < round_up(s.dim, tiles.rows); ++d) {
-        const bool real = d < s.dim;
-        for (int64_t key = 0; real && key < s.keys; ++key) column[key] = v[key * width + d];
-        tiles.convert_row(column, Element::f32, real ? s.keys : 0, head.value_stride,
-                          head.values + d * head.value_stride * element);
+    // Values are transposed some keys at a time, which stay in the first-level cache.
+    const int64_t rows = round_up(s.dim, tiles.rows);
+    float * block = static_cast<float *>(scratch(Scratch::float_row, static_cast<size_t>(rows * kTransposed) * sizeof(float)));
+    std::fill(block + s.dim * kTransposed, block + rows * kTransposed, 0.0f);
+    for (int64_t first = 0; first < head.value_stride; first += kTransposed) {
+        const int64_t count = std::clamp<int64_t>(s.keys - first, 0, kTransposed);
+        vectors.transpose(v + first * width, width, count, s.dim, block, kTransposed);
+        const int64_t padded = std::min(kTransposed, head.value_stride - first);
+        for (int64_t d = 0; d < rows; ++d)
+            tiles.convert_row(block + d * kTransposed, Element::f32, count, padded,
+                              head.values + (d * head.value_stride + first) * element);
     }
     return head;
 }
@@ -82,8 +89,8 @@ struct Work {
     float * sums;           // [dim rounded up to tiles][64]
 };
 
-void attend(const TileSet & tiles, const AttentionShape & s, const Head & head, const float * q, int queries, const Work & work,
-            float * out) {
+void attend(const TileSet & tiles, const VectorSet & vectors, const AttentionShape & s, const Head & head, const float * q,
+            int queries, const Work & work, float * out) {
     const int64_t element = tiles.element_bytes(), dims = round_up(s.dim, tiles.rows), width = s.heads * s.dim;
     const float scale = 1.0f / std::sqrt(static_cast<float>(s.dim));
     float highest[kTileColumns], total[kTileColumns], correction[kTileColumns];
@@ -107,9 +114,7 @@ void attend(const TileSet & tiles, const AttentionShape & s, const Head & head, 
     for (int i = 0; i < kTileColumns; ++i)
         total[i] = highest[i] == kNoScore ? std::numeric_limits<float>::quiet_NaN() : 1.0f / total[i];
     tiles.scale_columns(work.sums, dims, total);
-    for (int t = 0; t < queries; ++t) {
-        for (int64_t d = 0; d < s.dim; ++d) out[t * width + d] = work.sums[d * kTileColumns + t];
-    }
+    vectors.transpose(work.sums, kTileColumns, s.dim, queries, out, width);
 }
 
 /// Bytes of one thread's work on 64 queries: the floats, then the two panels.
@@ -125,7 +130,7 @@ struct WorkBytes {
 }  // namespace
 
 int64_t attention_scratch(const TileSet & tiles, const AttentionShape & s) {
-    return Head::bytes(tiles, s) + s.keys * 4 + WorkBytes(tiles, s).total();
+    return Head::bytes(tiles, s) + round_up(s.dim, tiles.rows) * kTransposed * 4 + WorkBytes(tiles, s).total();
 }
 
 void attention(const TileSet & tiles, const AttentionShape & s, const float * q, const float * k, const float * v, float * out,
@@ -147,17 +152,22 @@ void attention(const TileSet & tiles, const AttentionShape & s, const float * q,
     work.query_panel = memory + bytes.floats;
     work.score_panel = work.query_panel + bytes.queries;
 
+    const VectorSet & vectors = vector_set();
     const TileUse use(tiles);
+    Head head;
+    int64_t held = -1;  // the pair whose keys and values `head` has
     for (int64_t task = share.thread; task < pairs * splits; task += share.threads) {
         const int64_t pair = task / splits, b = pair / s.heads, h = pair % s.heads;
         const int64_t first = task % splits * per_split, last = std::min(first + per_split, panels);
         if (first >= last) continue;
         const int64_t keys = b * s.keys * width + h * s.dim;
-        const Head head = convert_head(tiles, s, k + keys, v + keys, converted);
+        if (held != pair) head = convert_head(tiles, vectors, s, k + keys, v + keys, converted);
+        held = pair;
         for (int64_t p = first; p < last; ++p) {
             const int64_t t = p * kTileColumns;
             const int64_t at = (b * s.queries + t) * width + h * s.dim;
-            attend(tiles, s, head, q + at, static_cast<int>(std::min<int64_t>(kTileColumns, s.queries - t)), work, out + at);
+            attend(tiles, vectors, s, head, q + at, static_cast<int>(std::min<int64_t>(kTileColumns, s.queries - t)), work,
+                   out + at);
         }
     }
 }

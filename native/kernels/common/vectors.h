@@ -36,6 +36,8 @@ struct VectorSet {
     void (*geglu)(const float * value, const float * gate, float * y, int64_t count);
     /// out = gate(sums * scale + bias + add) + residual.
     void (*finish)(const Finishing & f);
+    /// y[column * y_stride + row] = x[row * x_stride + column].
+    void (*transpose)(const float * x, int64_t x_stride, int64_t rows, int64_t columns, float * y, int64_t y_stride);
 };
 
 /// The best set that this processor supports; LATENT_KERNELS limits it as for tiles.

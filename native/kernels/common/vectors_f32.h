@@ -188,6 +188,12 @@ void normalise_of(const float * x, float * y, int64_t count, float mean, float f
     });
 }
 
+inline void transpose_plain(const float * x, int64_t x_stride, int64_t rows, int64_t columns, float * y, int64_t y_stride) {
+    for (int64_t r = 0; r < rows; ++r) {
+        for (int64_t c = 0; c < columns; ++c) y[c * y_stride + r] = x[r * x_stride + c];
+    }
+}
+
 template <typename V>
 void geglu_of(const float * value, const float * gate, float * y, int64_t count) {
     for_each_vector<V>(

@@ -24,6 +24,23 @@ void pack_weights(const void * rows, int64_t stride, int64_t channels, int taps,
     }
 }
 
+/// 16 by 16 values at a time.
+void transpose_blocks(const float * x, int64_t x_stride, int64_t rows, int64_t columns, float * y, int64_t y_stride) {
+    for (int64_t c = 0; c < columns; c += 16) {
+        const int64_t width = columns - c < 16 ? columns - c : 16;
+        const __mmask16 read = static_cast<__mmask16>((1u << width) - 1);
+        for (int64_t r = 0; r < rows; r += 16) {
+            const int64_t height = rows - r < 16 ? rows - r : 16;
+            const __mmask16 write = static_cast<__mmask16>((1u << height) - 1);
+            __m512i block[16];
+            for (int64_t i = 0; i < 16; ++i)
+                block[i] = i < height ? _mm512_maskz_loadu_epi32(read, x + (r + i) * x_stride + c) : _mm512_setzero_si512();
+            transpose(block);
+            for (int64_t i = 0; i < width; ++i) _mm512_mask_storeu_epi32(y + (c + i) * y_stride + r, write, block[i]);
+        }
+    }
+}
+
 }  // namespace
 
 const TileSet & tiles_avx512() {
@@ -35,7 +52,7 @@ const TileSet & tiles_avx512() {
 const VectorSet & vectors_avx512() {
     static const VectorSet set = {"avx512",          moments_of<Avx512>,   column_moments_of<Avx512>,
                                   affine_of<Avx512>, normalise_of<Avx512>, geglu_of<Avx512>,
-                                  finish_of<Avx512>};
+                                  finish_of<Avx512>, transpose_blocks};
     return set;
 }
 

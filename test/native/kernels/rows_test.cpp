@@ -50,6 +50,23 @@ TEST(gates_hold_over_the_whole_range) {
     });
 }
 
+TEST(transposing_moves_each_value_and_writes_nothing_else) {
+    for_every_vector_set([](const VectorSet & vectors) {
+        for (int round = 0; round < 40; ++round) {
+            const int64_t rows = pick(1, 70), columns = pick(1, 70), x_stride = columns + pick(0, 5),
+                          y_stride = rows + pick(0, 5);
+            const auto x = random_values(rows * x_stride);
+            std::vector<float> y(static_cast<size_t>(columns * y_stride), -7.0f);
+            vectors.transpose(x.data(), x_stride, rows, columns, y.data(), y_stride);
+            for (int64_t i = 0; i < columns * y_stride; ++i) {
+                const int64_t column = i / y_stride, row = i % y_stride;
+                const float expected = row < rows ? x[static_cast<size_t>(row * x_stride + column)] : -7.0f;
+                if (y[static_cast<size_t>(i)] != expected) check::fail(vectors.name, static_cast<int>(i), "transposed");
+            }
+        }
+    });
+}
+
 TEST(group_norm_matches_the_definition) {
     for_every_vector_set([](const VectorSet & vectors) {
         for (int round = 0; round < 16; ++round) {
