@@ -85,7 +85,7 @@ async function comparePicture(fast) {
   const { DiffusionPipeline } = await import(pathToFileURL(path.join(root, 'dist', 'index.js')).href)
   const pictures = []
   for (const device of ['cpu', 'vulkan']) {
-    const pipe = await DiffusionPipeline.load({ device, precision: fast ? 'fast' : 'exact' })
+    const pipe = await DiffusionPipeline.load(undefined, { device, precision: fast ? 'fast' : 'exact' })
     const start = performance.now()
     const { images } = await pipe.generate({ prompt: 'a red circle on a blue background', seed: 1, steps: 2 })
     console.log(`${device}: ${((performance.now() - start) / 1000).toFixed(2)} s for 2 steps`)
