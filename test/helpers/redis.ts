@@ -74,6 +74,10 @@ export class RedisServer implements AsyncDisposable {
     await ended
   }
 
+  signal(name: NodeJS.Signals): void {
+    this.#child!.kill(name)
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.kill()
     rmSync(this.#folder, { recursive: true, force: true })

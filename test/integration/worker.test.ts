@@ -18,6 +18,7 @@ import {
   type RunningWorker,
   type WorkerOptions,
 } from '../../packages/worker/src/index'
+import { Pulse } from '../../packages/worker/src/redis'
 import { RedisServer, whereRedis } from '../helpers/redis'
 
 const folder = mkdtempSync(path.join(tmpdir(), 'latent-worker-'))
@@ -366,6 +367,70 @@ whereRedis('worker')('queue and workers', () => {
     writeFileSync(path.join(folder, 'damaged', key.slice(0, 2), key), new Uint8Array([1, 2, 4]))
     await expect(store.get(key)).rejects.toMatchObject({ code: 'ERR_OBJECT_MISSING' })
     expect(readdirSync(path.join(folder, 'damaged', key.slice(0, 2)))).toEqual([key])
+  })
+
+  test('a job of another model waits in the queue while the device is busy, where an idle worker takes it', async () => {
+    const queue = makeQueue()
+    await makeWorker({ name: 'both', models: { one: { threads: 1 }, two: { threads: 1 } } })
+    const { onNews, until } = listener()
+    const long = await queue.submit({ model: 'one', options: { ...options(1000), width: 256, height: 256 }, onNews })
+    await until(({ type }) => type === 'progress')
+    const other = await queue.submit({ model: 'two', options: options() })
+    await makeWorker({ name: 'idle', models: { two: { threads: 1 } } })
+    expect((await other.result).worker).toBe('idle')
+    expect(long.state).toBe('running')
+    long.cancel()
+    await failure(long)
+  })
+
+  test('a worker with several models serves them in turns', async () => {
+    const queue = makeQueue()
+    const order: string[] = []
+    const jobs: QueuedJob[] = []
+    for (const name of ['one', 'one', 'one', 'two', 'two'])
+      jobs.push(await queue.submit({ model: name, options: options(), onNews: ({ type }) => void (type === 'started' && order.push(name)) }))
+    await makeWorker({ models: { one: { threads: 1 }, two: { threads: 1 } }, maxModels: 2 })
+    await Promise.all(jobs.map(({ result }) => result))
+    expect(order).toHaveLength(5)
+    expect(order.slice(0, 2).sort()).toEqual(['one', 'two'])
+  })
+
+  test('a worker whose model is missing does not start', async () => {
+    const file = path.join(folder, 'missing.safetensors')
+    await expect(makeWorker({ models: { [model]: {}, absent: file } })).rejects.toThrow(/The model 'absent': .*missing\.safetensors/)
+  })
+
+  test('an error of a listener ends nothing', async () => {
+    const lines: string[] = []
+    const queue = makeQueue({ log: (line) => void lines.push(line) })
+    await makeWorker()
+    const onNews = () => {
+      throw new Error('of the listener')
+    }
+    const job = await queue.submit({ model, options: options(), onNews })
+    expect((await job.result).images).toHaveLength(1)
+    expect(lines.join()).toContain('of the listener')
+  })
+
+  test('a Redis that hangs is noticed', async () => {
+    const own = await RedisServer.start()
+    open.push(own)
+    const redis = new Redis(own.url)
+    const pulse = new Pulse(redis, 50)
+    const turns = async (alive: boolean) => {
+      while (pulse.isAlive !== alive) await wait(10)
+    }
+    try {
+      await turns(true)
+      own.signal('SIGSTOP')
+      await turns(false)
+      own.signal('SIGCONT')
+      await turns(true)
+    } finally {
+      own.signal('SIGCONT')
+      pulse.stop()
+      redis.disconnect()
+    }
   })
 
   test('a queue or worker with wrong settings is refused', async () => {

@@ -192,7 +192,28 @@ describe('S3', () => {
     s3.faults = ['hang']
     await expect(s3Store({ retries: 0, timeoutMs: 100 }).put(png('a'))).rejects.toMatchObject({ code: 'ERR_STORE', retriable: true })
     s3.faults = ['redirect']
-    await expect(s3Store({ retries: 0 }).put(png('a'))).rejects.toMatchObject({ code: 'ERR_STORE' })
+    await expect(s3Store({ retries: 0 }).put(png('a'))).rejects.toMatchObject({
+      code: 'ERR_STORE',
+      retriable: true,
+      message: expect.stringMatching(/307; redirects are not followed: check the region and the endpoint$/) as string,
+    })
+  })
+
+  test('a store that names the region of the bucket: the error tells it', async () => {
+    const reply = (status: number, body: string, headers = {}) =>
+      jest.spyOn(globalThis, 'fetch').mockResolvedValueOnce(new Response(body, { status, headers }))
+    try {
+      reply(400, '<Error><Code>AuthorizationHeaderMalformed</Code><Region>eu-west-1</Region></Error>')
+      await expect(s3Store().put(png('a'))).rejects.toThrow('400 AuthorizationHeaderMalformed; the bucket is in the region eu-west-1, not')
+      reply(301, '<Error><Code>PermanentRedirect</Code><Endpoint>images.s3.eu-west-1.amazonaws.com</Endpoint></Error>', {
+        'x-amz-bucket-region': 'eu-west-1',
+      })
+      await expect(s3Store().put(png('a'))).rejects.toThrow('301 PermanentRedirect; the bucket is in the region eu-west-1, not')
+      reply(301, '<Error><Code>PermanentRedirect</Code><Endpoint>other.example</Endpoint></Error>')
+      await expect(s3Store().put(png('a'))).rejects.toThrow('(it names other.example)')
+    } finally {
+      jest.restoreAllMocks()
+    }
   })
 
   test('damaged contents are an error', async () => {

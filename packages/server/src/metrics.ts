@@ -81,7 +81,8 @@ export function serveMetrics(app: FastifyInstance, { room, models }: Context): v
     images.inc({ model: run.model }, result.images.length)
     const { encodeMs, sampleMs, decodeMs, loadMs } = result.timings
     for (const [name, ms] of Object.entries({ encode: encodeMs, sample: sampleMs, decode: decodeMs })) stage.observe({ stage: name }, ms / 1000)
-    step.observe(sampleMs / 1000 / Number(result.options.steps))
+    const steps = Number(result.options.steps)
+    if (steps > 0) step.observe(sampleMs / 1000 / steps)
     if (loadMs > 0) load.observe(loadMs / 1000)
   })
   app.get('/metrics', { schema: { tags: ['server'], summary: 'Metrics for Prometheus' } }, async (_, reply) =>

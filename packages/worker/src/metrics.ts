@@ -59,7 +59,8 @@ export class WorkerMetrics {
     this.#duration.observe({ model }, durationMs / 1000)
     const { encodeMs, sampleMs, decodeMs, loadMs } = timings
     for (const [stage, ms] of Object.entries({ encode: encodeMs, sample: sampleMs, decode: decodeMs })) this.#stage.observe({ stage }, ms / 1000)
-    this.#step.observe(sampleMs / 1000 / options.steps)
+    const { steps } = options as { steps?: unknown }
+    if (typeof steps === 'number' && steps > 0) this.#step.observe(sampleMs / 1000 / steps) // image to image with strength 0 has none
     if (loadMs > 0) this.#load.observe(loadMs / 1000)
   }
 }

@@ -7,7 +7,7 @@ import { cancelled, decodeError, QueueError } from './errors.js'
 import { encodeOptions } from './job-options.js'
 import type { ObjectStore } from './objects.js'
 import { protocolVersion, type JobData, type JobNews, type JobResult, type Json, type Priority } from './protocol.js'
-import { connect, namesOf, shownUrl, type Names } from './redis.js'
+import { connect, namesOf, Pulse, shownUrl, type Names } from './redis.js'
 import { readCount, readDuration, readModelName, readQueueName, readRedisUrl, type QueuePlace } from './settings.js'
 import { openStore } from './store.js'
 
@@ -116,6 +116,7 @@ export class JobQueue implements AsyncDisposable {
   readonly #names: Names
   readonly #redis: Redis
   readonly #subscriber: Redis
+  readonly #pulse: Pulse
   readonly #queues = new Map<string, Queue<JobData, JobResult>>()
   readonly #watches = new Map<string, Set<Watch>>()
   readonly #keepMs: number
@@ -140,6 +141,7 @@ export class JobQueue implements AsyncDisposable {
     this.#log = options.log ?? (() => {})
     const failed = (error: Error) => this.#log(`Redis at ${shownUrl(url)}: ${error.message}`)
     this.#redis = connect(url, failed)
+    this.#pulse = new Pulse(this.#redis)
     this.#subscriber = connect(url, () => {})
     this.#subscriber.on('message', (channel: string, text: string) => this.#hear(channel, text))
     // News may have been missed.
@@ -148,9 +150,9 @@ export class JobQueue implements AsyncDisposable {
     for (const timer of this.#timers) timer.unref()
   }
 
-  /** Whether Redis is reachable. */
+  /** Whether Redis is reachable and answers. */
   get isConnected(): boolean {
-    return this.#redis.status === 'ready'
+    return this.#pulse.isAlive
   }
 
   /**
@@ -267,6 +269,7 @@ export class JobQueue implements AsyncDisposable {
     if (this.#closed) return
     this.#closed = true
     for (const timer of this.#timers) clearInterval(timer)
+    this.#pulse.stop()
     const error = new QueueError('ERR_QUEUE', 'The queue was closed; its jobs go on', { retriable: true })
     for (const watches of [...this.#watches.values()]) for (const watch of [...watches]) watch.settle({ error })
     await Promise.all([...this.#queues.values()].map((queue) => queue.close().catch(() => {})))
@@ -401,8 +404,17 @@ export class JobQueue implements AsyncDisposable {
       if (news.type === 'changed') void this.#check(watch).catch(() => {})
       else {
         watch.state = 'running'
-        watch.tell?.(news)
+        this.#tell(watch, news)
       }
+    }
+  }
+
+  /** A listener's error is the caller's, and ends nothing here. */
+  #tell(watch: Watch, news: QueuedJobNews): void {
+    try {
+      watch.tell?.(news)
+    } catch (error) {
+      this.#log(`onNews of job ${watch.id} threw: ${(error as Error | undefined)?.message ?? String(error)}`)
     }
   }
 
@@ -456,7 +468,7 @@ export class JobQueue implements AsyncDisposable {
           const position = watch.model === model ? places.get(watch.id) : undefined
           if (position === undefined || position === watch.position || watch.state !== 'queued') continue
           watch.position = position
-          watch.tell?.({ type: 'queued', position })
+          this.#tell(watch, { type: 'queued', position })
         }
       }
     } catch {
@@ -487,6 +499,24 @@ function readNews(text: string): JobNews | undefined {
 }
 
 function isResult(value: unknown): value is JobResult {
-  const { images, seed } = (typeof value === 'object' && value !== null ? value : {}) as Partial<JobResult>
-  return Array.isArray(images) && images.every((image) => typeof (image as { key?: unknown } | null)?.key === 'string') && typeof seed === 'string'
+  const object = (given: unknown): Record<string, unknown> | undefined =>
+    typeof given === 'object' && given !== null ? (given as Record<string, unknown>) : undefined
+  const { images, seed, options, timings, warnings, promptTokens, worker } = object(value) ?? {}
+  const isImage = (image: unknown) => {
+    const { key, bytes, width, height, metadata } = object(image) ?? {}
+    return typeof key === 'string' && [bytes, width, height].every((each) => typeof each === 'number') && object(metadata) !== undefined
+  }
+  const times = object(timings)
+  return (
+    Array.isArray(images) &&
+    images.every(isImage) &&
+    typeof seed === 'string' &&
+    /^\d{1,20}$/.test(seed) &&
+    object(options) !== undefined &&
+    times !== undefined &&
+    ['loadMs', 'encodeMs', 'sampleMs', 'decodeMs'].every((name) => typeof times[name] === 'number') &&
+    Array.isArray(warnings) &&
+    typeof promptTokens === 'number' &&
+    typeof worker === 'string'
+  )
 }

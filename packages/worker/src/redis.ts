@@ -37,6 +37,42 @@ export function connect(url: string, onError: (error: Error) => void, options: R
   return redis
 }
 
+/** Whether a server answers: one that hangs keeps its connection, and every command waits. */
+export class Pulse {
+  #isAlive = true
+  readonly #timer: NodeJS.Timeout
+
+  constructor(
+    readonly redis: Redis,
+    everyMs = 5000,
+  ) {
+    this.#timer = setInterval(() => void this.#beat(everyMs), everyMs)
+    this.#timer.unref()
+  }
+
+  get isAlive(): boolean {
+    return this.redis.status === 'ready' && this.#isAlive
+  }
+
+  stop(): void {
+    clearInterval(this.#timer)
+  }
+
+  async #beat(limitMs: number): Promise<void> {
+    if (this.redis.status !== 'ready') return
+    let late: NodeJS.Timeout | undefined
+    const tooLate = new Promise<false>((resolve) => (late = setTimeout(resolve, limitMs, false).unref()))
+    this.#isAlive = await Promise.race([
+      tooLate,
+      this.redis.ping().then(
+        () => true,
+        () => false,
+      ),
+    ])
+    clearTimeout(late)
+  }
+}
+
 /** The address without its password and its query. */
 export function shownUrl(url: string): string {
   const shown = new URL(url)

@@ -46,6 +46,15 @@ function readAddress({ bucket, prefix = '', endpoint }: S3Options, region: strin
   return folder === '' ? base : `${base}/${folder}`
 }
 
+interface Reply {
+  status: number
+  bytes: Uint8Array
+  /** Of an error. */
+  text: string
+  /** Where the bucket is, if the store says so. */
+  region: string | undefined
+}
+
 export class S3Store implements ObjectStore {
   readonly #address: string
   readonly #region: string
@@ -67,17 +76,36 @@ export class S3Store implements ObjectStore {
     const hash = hashInKey(key)
     // The store checks the body against this hash.
     const headers = { 'content-type': types[key.slice(65)]!, 'x-amz-content-sha256': hash, 'cache-control': 'public, max-age=31536000, immutable' }
-    const { status, text } = await this.#send('PUT', key, { body: bytes, headers })
-    if (status !== 200) throw refused('write', key, status, text)
+    const reply = await this.#send('PUT', key, { body: bytes, headers })
+    if (reply.status !== 200) throw this.#refused('write', key, reply)
     return key
   }
 
   async get(key: string): Promise<Uint8Array> {
     hashInKey(key)
-    const { status, text, bytes } = await this.#send('GET', key, {})
+    const reply = await this.#send('GET', key, {})
+    const { status, bytes } = reply
     if (status === 404) throw new QueueError('ERR_OBJECT_MISSING', `There is no object ${key}; objects are deleted after some time`)
-    if (status !== 200) throw refused('read', key, status, text)
+    if (status !== 200) throw this.#refused('read', key, reply)
     return verified(bytes, key)
+  }
+
+  #refused(doing: 'read' | 'write', key: string, { status, text, region }: Omit<Reply, 'bytes'>): QueueError {
+    const tag = (name: string) => new RegExp(`<${name}>([\\w.:-]{1,100})</${name}>`).exec(text)?.[1]
+    const code = tag('Code')
+    const right = [tag('Region'), region].find((each) => each !== undefined && /^[\w-]{1,40}$/.test(each))
+    const place = tag('Endpoint')
+    let advice = ''
+    if (right !== undefined && right !== this.#region) advice = `; the bucket is in the region ${right}, not ${this.#region}: set AWS_REGION`
+    else if (status >= 300 && status < 400)
+      advice = `; redirects are not followed: check the region and the endpoint${place === undefined ? '' : ` (it names ${place})`}`
+    else if (status === 400) advice = '; check the region and the endpoint'
+    else if (status === 403) advice = '; check the credentials, the region and the policy of the bucket'
+    else if (status === 404) advice = '; check the name of the bucket'
+    return new QueueError('ERR_STORE', `The object store refuses to ${doing} ${key}: ${status}${code === undefined ? '' : ` ${code}`}${advice}`, {
+      // Faults of this worker's settings: another one may be set up rightly.
+      retriable: (status >= 300 && status < 400) || status === 400 || status === 403 || status === 429 || status >= 500,
+    })
   }
 
   async #readCredentials(): Promise<S3Credentials> {
@@ -92,7 +120,7 @@ export class S3Store implements ObjectStore {
     }
   }
 
-  async #send(method: string, key: string, { body, headers }: { body?: Uint8Array; headers?: Record<string, string> }) {
+  async #send(method: string, key: string, { body, headers }: { body?: Uint8Array; headers?: Record<string, string> }): Promise<Reply> {
     const url = `${this.#address}/${hashInKey(key).slice(0, 2)}/${key}`
     for (let tried = 0; ; tried++) {
       // The client's own tries would go on after a deadline.
@@ -105,10 +133,15 @@ export class S3Store implements ObjectStore {
           ...(headers ? { headers } : {}),
           ...(body ? { body: body as Uint8Array<ArrayBuffer> } : {}),
         })
-        const response = await fetch(request, { signal, redirect: 'error' })
+        const response = await fetch(request, { signal, redirect: 'manual' }) // a signature is for one host
         const bytes = await readBody(response)
         if (!(again && (response.status === 429 || response.status >= 500)))
-          return { status: response.status, bytes, text: response.ok ? '' : Buffer.from(bytes).toString('utf8').slice(0, 2000) }
+          return {
+            status: response.status,
+            bytes,
+            text: response.ok ? '' : Buffer.from(bytes).toString('utf8').slice(0, 2000),
+            region: response.headers.get('x-amz-bucket-region') ?? undefined,
+          }
       } catch (error) {
         if (error instanceof QueueError) throw error
         if (!again) {
@@ -131,14 +164,4 @@ async function readBody(response: Response): Promise<Uint8Array> {
     chunks.push(chunk as Uint8Array)
   }
   return new Uint8Array(Buffer.concat(chunks))
-}
-
-function refused(doing: 'read' | 'write', key: string, status: number, text: string): QueueError {
-  const [, code] = /<Code>([\w.]{1,100})<\/Code>/.exec(text) ?? []
-  const advice =
-    status === 403 ? '; check the credentials, the region and the policy of the bucket' : status === 404 ? '; check the name of the bucket' : ''
-  return new QueueError('ERR_STORE', `The object store refuses to ${doing} ${key}: ${status}${code ? ` ${code}` : ''}${advice}`, {
-    // 400 and 403 are faults of this worker's settings: another one may be set up rightly.
-    retriable: status === 400 || status === 403 || status === 429 || status >= 500,
-  })
 }

@@ -10,7 +10,7 @@ import { decodeOptions, plainOptions, readJob } from './job-options.js'
 import { serveHealth, WorkerMetrics, type Outcome } from './metrics.js'
 import type { ObjectStore } from './objects.js'
 import type { JobData, JobNews, JobResult, ResultImage } from './protocol.js'
-import { connect, namesOf, shownUrl, type Names } from './redis.js'
+import { connect, namesOf, Pulse, shownUrl, type Names } from './redis.js'
 import { readCount, readDuration, readModelName, readQueueName, readRedisUrl, type QueuePlace } from './settings.js'
 import { openStore } from './store.js'
 
@@ -52,22 +52,8 @@ const progressMs = 250
 const handBack = Symbol('hand back')
 const lockLost = Symbol('lock lost')
 
-/** Lets jobs of several models have the device one after the other. */
-class Turns {
-  #last: Promise<void> = Promise.resolve()
-
-  async take<T>(work: () => Promise<T>): Promise<T> {
-    const before = this.#last
-    let done!: () => void
-    this.#last = new Promise((resolve) => (done = resolve))
-    await before
-    try {
-      return await work()
-    } finally {
-      done()
-    }
-  }
-}
+/** Milliseconds that the waiting lists of other models have before the model of the last job is served again. */
+const othersFirstMs = 25
 
 /** Publishes the news of a job. Those that would come too fast or while Redis is busy or away are dropped. */
 class Reporter {
@@ -114,12 +100,14 @@ class FleetWorker implements RunningWorker {
   readonly #names: Names
   readonly #redis: Redis
   readonly #subscriber: Redis
+  readonly #pulse: Pulse
   readonly #host: DiffusionHost
   readonly #workers: Worker<JobData, JobResult>[]
   readonly #metrics: WorkerMetrics
   readonly #graceMs: number
   readonly #log: (line: string) => void
-  readonly #turns = new Turns()
+  /** The model whose job has the device. */
+  #serving: string | undefined
   /** Jobs that this worker holds. */
   readonly #held = new Map<string, AbortController>()
   #pruning: NodeJS.Timeout | undefined
@@ -142,6 +130,7 @@ class FleetWorker implements RunningWorker {
     this.#host = createDiffusionHost({ models, maxModels: readCount(options.maxModels, 'maxModels', 1, [1, 1000]) })
     this.#metrics = new WorkerMetrics(() => this.#held.size > 0)
     this.#redis = connect(url, (error) => this.#log(`Redis at ${shownUrl(url)}: ${error.message}`))
+    this.#pulse = new Pulse(this.#redis)
     this.#subscriber = connect(url, () => {})
     this.#subscriber.on('message', (_: string, id: string) => this.#held.get(id)?.abort(cancelled()))
     this.#subscriber.on('ready', () => void this.#lookForCancelled()) // while it was away, nobody could tell
@@ -183,12 +172,18 @@ class FleetWorker implements RunningWorker {
   async start({ metricsPort, metricsHost = '127.0.0.1' }: WorkerOptions): Promise<void> {
     // A worker that cannot store anything must not take jobs.
     await this.#store.put(new Uint8Array(0))
+    // Nor one without its models. Only headers are read.
+    for (const { name } of this.#host.models()) {
+      await this.#host.describe(name).catch((error: unknown) => {
+        throw Object.assign(error as Error, { message: `The model '${name}': ${(error as Error).message}` })
+      })
+    }
     if (metricsPort !== undefined) await this.#serveMetrics(metricsPort, metricsHost)
     for (const worker of this.#workers) worker.run().catch((error: unknown) => this.#log((error as Error).message))
   }
 
   async #serveMetrics(metricsPort: number, metricsHost: string): Promise<void> {
-    const isReady = () => this.#closing === undefined && this.#redis.status === 'ready'
+    const isReady = () => this.#closing === undefined && this.#pulse.isAlive
     const { server, url } = await serveHealth(this.#metrics, isReady, metricsHost, readCount(metricsPort, 'metricsPort', 0, [0, 65535]))
     this.#health = server
     this.metricsUrl = url
@@ -204,6 +199,7 @@ class FleetWorker implements RunningWorker {
 
   async #close(): Promise<void> {
     clearInterval(this.#pruning)
+    this.#pulse.stop()
     const late = setTimeout(() => {
       for (const control of this.#held.values()) control.abort(handBack)
     }, this.#graceMs)
@@ -247,13 +243,19 @@ class FleetWorker implements RunningWorker {
   /** Runs a job. What it throws decides what becomes of the job. */
   async #process(job: Job<JobData, JobResult>, token: string): Promise<JobResult> {
     const id = job.id!
+    const model = job.queueName
+    if (!this.#begin(model)) {
+      // Another model's job came first. In the queue an idle worker can take this one.
+      await job.moveToWait(token)
+      throw new WaitingError('The device is busy')
+    }
     const control = new AbortController()
     this.#held.set(id, control)
     const { signal } = control
     const end = (outcome: Outcome) => this.#metrics.left(job.queueName, outcome)
     try {
       if (await this.#redis.exists(this.#names.cancelled(id))) throw cancelled()
-      const result = await this.#turns.take(() => this.#run(job, signal))
+      const result = await this.#run(job, signal)
       end('succeeded')
       return result
     } catch (thrown) {
@@ -276,7 +278,38 @@ class FleetWorker implements RunningWorker {
       throw again ? new Error(text, { cause: thrown }) : new UnrecoverableError(text)
     } finally {
       this.#held.delete(id)
+      this.#end(model)
     }
+  }
+
+  /** Gives the device to a model's job; false if another's has it. Meanwhile no job of other models is taken. */
+  #begin(model: string): boolean {
+    if (this.#serving !== undefined && this.#serving !== model) return false
+    this.#serving = model
+    for (const worker of this.#workers) if (worker.name !== model) this.#pause(worker)
+    return true
+  }
+
+  /** Serves all models again, the others first, so that a long list of one does not shut them out. */
+  #end(model: string): void {
+    this.#serving = undefined
+    if (this.#workers.length === 1 || this.#closing) return
+    for (const worker of this.#workers) {
+      if (worker.name === model) this.#pause(worker)
+      else this.#resume(worker)
+    }
+    const own = this.#workers.find(({ name }) => name === model)!
+    setTimeout(() => {
+      if (!this.#closing && (this.#serving === undefined || this.#serving === model)) this.#resume(own)
+    }, othersFirstMs)
+  }
+
+  #pause(worker: Worker<JobData, JobResult>): void {
+    worker.pause(true).catch((error: unknown) => this.#log((error as Error).message))
+  }
+
+  #resume(worker: Worker<JobData, JobResult>): void {
+    void worker.resume() // reports errors as events
   }
 
   async #run(job: Job<JobData, JobResult>, signal: AbortSignal): Promise<JobResult> {
