@@ -120,6 +120,16 @@ whereRedis('server-queue')('a server with a queue', () => {
     for (const to of [server, other]) expect((await events(first.json.id, to)).at(-1)!.data.type).toBe('done')
   })
 
+  test('a job of another server that is already shown here is what its key gives', async () => {
+    const other = await open()
+    const headers = { 'idempotency-key': 'shown' }
+    const first = await post(request, headers)
+    await events(first.json.id) // until it is done
+    const shown = await job(first.json.id, other)
+    expect((await post(request, headers, other)).json).toEqual(shown.json)
+    expect((await ask(other, '/latent/v1/jobs')).json.jobs).toHaveLength(1)
+  })
+
   test('a job outlives its server, and another one shows it with its events and images', async () => {
     const { json } = await post({ ...request, steps: 60 }, {}, await open())
     await others.at(-1)!.close()

@@ -157,7 +157,7 @@ whereRedis('worker')('queue and workers', () => {
     expect(workers[1]!.metricsUrl).toMatch(/^http:\/\/127\.0\.0\.1:\d+$/)
     const control = new AbortController()
     const { onNews, until } = listener()
-    const job = await queue.submit({ model, options: options(1000), signal: control.signal, onNews })
+    const job = await queue.submit({ model, options: { ...options(1000), width: 256, height: 256 }, signal: control.signal, onNews }) // of minutes
     const watched = (await queue.attach(job.id, [model]))!
     await until((each) => each.type === 'progress' && each.phase === 'sample')
     control.abort(new Error('the client has left'))
@@ -398,6 +398,16 @@ whereRedis('worker')('queue and workers', () => {
   test('a worker whose model is missing does not start', async () => {
     const file = path.join(folder, 'missing.safetensors')
     await expect(makeWorker({ models: { [model]: {}, absent: file } })).rejects.toThrow(/The model 'absent': .*missing\.safetensors/)
+  })
+
+  test('cancellations on their way are finished by close()', async () => {
+    const queue = makeQueue()
+    const job = await queue.submit({ model, options: options() })
+    const gone = failure(job)
+    job.cancel()
+    await queue.close()
+    expect(await gone).toMatchObject({ code: 'ERR_CANCELLED' })
+    expect(await makeQueue().counts(model)).toEqual({ waiting: 0, running: 0 })
   })
 
   test('an error of a listener ends nothing', async () => {

@@ -141,6 +141,12 @@ async function createJob(request: FastifyRequest, context: Context, validate: (d
   const id = key ? await room.claim(key.name, key.hash, randomUUID()) : randomUUID()
   const meanwhile = key && jobs.byKey(key)
   if (meanwhile) return meanwhile
+  if (key && jobs.has(id)) {
+    // Of another server with the same key, and asked for here before.
+    const adopted = jobs.get(id)
+    jobs.add(adopted, key)
+    return adopted
+  }
   const job = new JobRecord(shown, model, priority, id)
   const note = { request: shown, created: job.created }
   const run = room.submit({ id, api: 'latent', model, options, priority, client: request.ip, note, onEvent: (event) => job.take(event) })

@@ -124,6 +124,8 @@ export class JobQueue implements AsyncDisposable {
   readonly #timeoutMs: number
   readonly #log: (line: string) => void
   readonly #timers: NodeJS.Timeout[]
+  /** Cancellations on their way. */
+  readonly #cancelling = new Set<Promise<void>>()
   #sweeping = false
   #placing = false
   #closed = false
@@ -272,9 +274,10 @@ export class JobQueue implements AsyncDisposable {
     this.#pulse.stop()
     const error = new QueueError('ERR_QUEUE', 'The queue was closed; its jobs go on', { retriable: true })
     for (const watches of [...this.#watches.values()]) for (const watch of [...watches]) watch.settle({ error })
+    if (this.isConnected) await this.#inTime(Promise.all(this.#cancelling)).catch(() => {})
     await Promise.all([...this.#queues.values()].map((queue) => queue.close().catch(() => {})))
     for (const redis of [this.#subscriber, this.#redis]) {
-      // Cancellations on their way are waited for, a Redis that is away is not.
+      // A Redis that is away is not waited for.
       if (redis.status === 'ready') await this.#inTime(redis.quit()).catch(() => {})
       redis.disconnect()
     }
@@ -389,9 +392,12 @@ export class JobQueue implements AsyncDisposable {
       await job?.remove().catch(() => {}) // fails for a running one, which its worker ends
       await this.#redis.publish(this.#names.news(id), JSON.stringify({ type: 'changed' } satisfies JobNews))
     }
-    work().catch((error: unknown) => {
-      if (!this.#closed) this.#log(`job ${id} could not be cancelled: ${(error as Error).message}`)
-    })
+    const cancelling = work()
+      .catch((error: unknown) => {
+        if (!this.#closed) this.#log(`job ${id} could not be cancelled: ${(error as Error).message}`)
+      })
+      .finally(() => this.#cancelling.delete(cancelling))
+    this.#cancelling.add(cancelling)
   }
 
   #hear(channel: string, text: string): void {
