@@ -173,10 +173,13 @@ void WeightStore::allocate() {
     try {
         storage_->allocate(placements);
     } catch (const std::bad_alloc &) {
-        device_->require(UINT64_MAX,
-                         "Loading the weights of the " + part_);  // the system reported enough memory, but the allocation failed
-        throw Error(ErrorCode::out_of_memory, "No memory for the weights of the " + part_,
-                    Json{{"required", own_bytes()}}.dump());
+        const uint64_t needed = own_bytes() - mapped_bytes();  // the system may have reported enough
+        const std::string what = "Loading the weights of the " + part_;
+        throw Error(
+            ErrorCode::out_of_memory,
+            what + " needs " + mebibytes(needed) + " of memory, which could not be allocated on " + device_->name(),
+            Json{{"what", what}, {"required", needed}, {"available", device_->info().memory_free}, {"device", device_->name()}}
+                .dump());
     }
 }
 

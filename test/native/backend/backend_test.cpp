@@ -326,6 +326,11 @@ TEST(memory_that_ends) {
     fake().limit(3 << 20);  // 4 MiB of weights
     CHECK_THROWS(tower.store.load({}), ErrorCode::out_of_memory);
     CHECK(!tower.store.loaded());
+    fake().deny(true);  // the driver reports enough memory and refuses it
+    fake().limit(0);
+    CHECK(
+        contains(message_of([&] { tower.store.load({}); }), "needs 4.0 MiB of memory, which could not be allocated on vulkan:0"));
+    fake().deny(false);
     fake().limit(6 << 20);  // and 3 MiB of activations
     tower.store.load({});
     CHECK_THROWS(tower.run(), ErrorCode::out_of_memory);

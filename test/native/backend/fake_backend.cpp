@@ -16,7 +16,7 @@ namespace {
 struct State {
     Failure failure = Failure::none;
     int after = 0;
-    bool refuse_products = false;
+    bool refuse_products = false, deny = false;
     uint64_t limit = 0, used = 0;
     int slices = 0, copies = 0;
 } state;
@@ -44,7 +44,7 @@ void maybe_fail() {
 ggml_backend_buffer_i plain;  // of the CPU's buffers
 
 ggml_backend_buffer_t allocate(ggml_backend_buffer_type_t type, size_t bytes) {
-    if (state.limit && state.used + bytes > state.limit) return nullptr;
+    if (state.deny || (state.limit && state.used + bytes > state.limit)) return nullptr;
     ggml_backend_buffer_t buffer = ggml_backend_buft_alloc_buffer(ggml_backend_cpu_buffer_type(), bytes);
     if (!buffer) return nullptr;
     std::memset(ggml_backend_buffer_get_base(buffer), 0xff, bytes);  // NaN
@@ -146,6 +146,7 @@ const FakeControl control = {
     [](Failure failure, int after) { state.failure = failure, state.after = after; },
     [](bool products) { state.refuse_products = products; },
     [](uint64_t bytes) { state.limit = bytes ? state.used + bytes : 0; },
+    [](bool memory) { state.deny = memory; },
     [] { return state.slices; },
     [] { return state.copies; },
 };

@@ -17,6 +17,7 @@ struct FakeControl {
     void (*fail)(Failure failure, int after);
     void (*refuse)(bool products);  // supports_op says no to matrix products
     void (*limit)(uint64_t bytes);  // of memory, 0: none
+    void (*deny)(bool memory);      // no buffer can be allocated
     int (*slices)();                // computed so far
     int (*copies)();                // between tensors, on the device
 };
