@@ -177,13 +177,21 @@ bool StoredMap::write(int64_t first, int64_t rows, float * values, const StoredM
         for (int64_t run = 0; run < runs; ++run) {
             const int64_t x = run * run_pixels, pixels = std::min(run_pixels, width_ - x), size = pixels * channels_;
             float * part = values + (i * width_ + x) * channels_;
+            const size_t at = static_cast<size_t>(i * runs + run) * channels;
+            if (vectors.store_halves && type_ == DType::f16 && (!residual || residual->type_ == DType::f16)) {
+                const uint8_t * add = residual ? residual->pixel(first + i, x) : nullptr;
+                if (!vectors.store_halves(part, reinterpret_cast<const uint16_t *>(add),
+                                          reinterpret_cast<uint16_t *>(pixel(first + i, x)), size))
+                    fits = false;
+                vectors.column_moments(part, channels_, pixels, channels_, means.data() + at, squares.data() + at);
+                continue;
+            }
             if (residual) {
                 to_float(residual->type_, residual->pixel(first + i, x), buffer.data(), size);
                 kernels::Finishing f;
                 f.columns = size, f.sums = part, f.residual = buffer.data(), f.out = part;
                 vectors.finish(f);
             }
-            const size_t at = static_cast<size_t>(i * runs + run) * channels;
             vectors.column_moments(part, channels_, pixels, channels_, means.data() + at, squares.data() + at);
             if (!from_float(type_, part, pixel(first + i, x), size)) fits = false;
         }

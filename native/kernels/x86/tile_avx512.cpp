@@ -41,6 +41,26 @@ void transpose_blocks(const float * x, int64_t x_stride, int64_t rows, int64_t c
     }
 }
 
+bool store_halves(float * x, const uint16_t * add, uint16_t * halves, int64_t count) {
+    const __m512i magnitude = _mm512_set1_epi32(0x7fffffff), infinity = _mm512_set1_epi32(0x7f800000);
+    // The smallest that rounds to infinity: halfway between 65504 and 65536.
+    const __m512i least = _mm512_castps_si512(_mm512_set1_ps(65520.0f));
+    __mmask16 large = 0;
+    for (int64_t i = 0; i < count; i += 16) {
+        const int64_t left = count - i;
+        const __mmask16 mask = left >= 16 ? 0xffff : static_cast<__mmask16>((1u << left) - 1);
+        __m512 value = _mm512_maskz_loadu_ps(mask, x + i);
+        if (add) {
+            value = _mm512_add_ps(value, _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, add + i)));
+            _mm512_mask_storeu_ps(x + i, mask, value);
+        }
+        _mm256_mask_storeu_epi16(halves + i, mask, _mm512_cvtps_ph(value, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+        const __m512i bits = _mm512_and_si512(_mm512_castps_si512(value), magnitude);
+        large = static_cast<__mmask16>(large | (_mm512_cmpge_epu32_mask(bits, least) & _mm512_cmplt_epu32_mask(bits, infinity)));
+    }
+    return large == 0;
+}
+
 }  // namespace
 
 const TileSet & tiles_avx512() {
@@ -52,7 +72,7 @@ const TileSet & tiles_avx512() {
 const VectorSet & vectors_avx512() {
     static const VectorSet set = {"avx512",          moments_of<Avx512>,   column_moments_of<Avx512>,
                                   affine_of<Avx512>, normalise_of<Avx512>, geglu_of<Avx512>,
-                                  finish_of<Avx512>, transpose_blocks};
+                                  finish_of<Avx512>, transpose_blocks,     store_halves};
     return set;
 }
 

@@ -67,6 +67,37 @@ TEST(transposing_moves_each_value_and_writes_nothing_else) {
     });
 }
 
+TEST(float16_rows_round_to_even_and_report_what_is_too_large) {
+    for_every_vector_set([](const VectorSet & vectors) {
+        if (!vectors.store_halves) return;
+        for (int64_t count = 1; count <= 40; ++count) {
+            auto x = random_values(count);
+            const auto before = x;
+            std::vector<uint16_t> add(x.size()), halves(x.size() + 1, 0x1234);
+            for (size_t i = 0; i < add.size(); ++i) add[i] = static_cast<uint16_t>(0x3c00 + i);  // from 1 up
+            CHECK(vectors.store_halves(x.data(), add.data(), halves.data(), count));
+            CHECK(halves.back() == 0x1234);
+            for (size_t i = 0; i < x.size(); ++i) {
+                const float sum = before[i] + latent::half_to_float(add[i]);
+                CHECK(x[i] == sum);
+                const float stored = latent::half_to_float(halves[i]), step = std::ldexp(1.0f, std::ilogb(sum) - 10);
+                CHECK(std::fabs(stored - sum) <= step / 2);
+            }
+            CHECK(vectors.store_halves(x.data(), nullptr, halves.data(), count));
+            const size_t place = static_cast<size_t>(count - 1);
+            for (const float fits : {65519.9f, -65504.0f, INFINITY, -INFINITY, NAN, 0.0f, 1e-9f}) {
+                x[place] = fits;
+                CHECK(vectors.store_halves(x.data(), nullptr, halves.data(), count));
+            }
+            CHECK(halves[place] == 0);
+            for (const float large : {65520.0f, -1e6f, 3e38f}) {
+                x[place] = large;
+                CHECK(!vectors.store_halves(x.data(), nullptr, halves.data(), count));
+            }
+        }
+    });
+}
+
 TEST(group_norm_matches_the_definition) {
     for_every_vector_set([](const VectorSet & vectors) {
         for (int round = 0; round < 16; ++round) {
