@@ -263,7 +263,7 @@ export interface LoraReport {
 /** The long form of {@link LoadOptions.memory}. */
 export interface MemoryOptions {
   mode?: 'auto' | 'fast' | 'low'
-  /** Limit in bytes for weights and working memory. */
+  /** Limit in bytes for weights and working memory. Mapped weights that do not fit are streamed from the file; {@link estimateMemory} has the least limit, `floorBytes`. */
   maxBytes?: number
   /** Decode in overlapping tiles: always, never, or (default) as the memory plan requires. */
   vaeTiling?: boolean | { /** Side of a tile in latent pixels. */ tileSize?: number }

@@ -1242,6 +1242,8 @@ export declare interface MemoryEstimate {
     peakBytes: number;
     /** The same with `memory: 'low'`. */
     lowPeakBytes: number;
+    /** The smallest `memory.maxBytes` under which the image can be made, with weights streamed from the file; slower the less memory there is. 0: unknown. */
+    floorBytes: number;
     /** Memory of the process itself: its present resident size, plus an allowance for the tokenizer and the image encoder. */
     processBytes: number;
 }
@@ -1249,7 +1251,7 @@ export declare interface MemoryEstimate {
 /** The long form of {@link LoadOptions.memory}. */
 export declare interface MemoryOptions {
     mode?: 'auto' | 'fast' | 'low';
-    /** Limit in bytes for weights and working memory. */
+    /** Limit in bytes for weights and working memory. Mapped weights that do not fit are streamed from the file; {@link estimateMemory} has the least limit, `floorBytes`. */
     maxBytes?: number;
     /** Decode in overlapping tiles: always, never, or (default) as the memory plan requires. */
     vaeTiling?: boolean | {
@@ -2260,11 +2262,13 @@ export declare interface StageEstimate {
 export declare interface StageMemory {
     /** Weights of the running part, and what the other parts keep in memory. */
     weights: number;
+    /** Bytes of the running part's weights that are not kept, but read from the mapped file in every evaluation, because of `memory.maxBytes`. Usually 0. */
+    streamed: number;
     /** Activations and scratch, for the plan of this memory mode and limit: one batch or two, whole, in bands or in tiles. */
     compute: number;
     /** Latents, images and their copies, and features kept by `deepCache`. */
     pictures: number;
-    /** The sum of the above. */
+    /** The sum of weights, compute and pictures. */
     peak: number;
 }
 

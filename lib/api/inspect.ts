@@ -67,11 +67,13 @@ export interface StageEstimate {
 export interface StageMemory {
   /** Weights of the running part, and what the other parts keep in memory. */
   weights: number
+  /** Bytes of the running part's weights that are not kept, but read from the mapped file in every evaluation, because of `memory.maxBytes`. Usually 0. */
+  streamed: number
   /** Activations and scratch, for the plan of this memory mode and limit: one batch or two, whole, in bands or in tiles. */
   compute: number
   /** Latents, images and their copies, and features kept by `deepCache`. */
   pictures: number
-  /** The sum of the above. */
+  /** The sum of weights, compute and pictures. */
   peak: number
 }
 
@@ -97,6 +99,8 @@ export interface MemoryEstimate {
   peakBytes: number
   /** The same with `memory: 'low'`. */
   lowPeakBytes: number
+  /** The smallest `memory.maxBytes` under which the image can be made, with weights streamed from the file; slower the less memory there is. 0: unknown. */
+  floorBytes: number
   /** Memory of the process itself: its present resident size, plus an allowance for the tokenizer and the image encoder. */
   processBytes: number
 }
@@ -104,7 +108,10 @@ export interface MemoryEstimate {
 /** Allowance for JavaScript during a run: the tokenizer's tables, the file encoder, memory kept by allocators. Measured, with some margin. */
 const scriptBytes = 80 * 2 ** 20
 
-type NativeEstimate = Omit<MemoryEstimate, 'width' | 'height' | 'peakBytes' | 'lowPeakBytes' | 'processBytes'> & { peak: number }
+type NativeEstimate = Omit<MemoryEstimate, 'width' | 'height' | 'peakBytes' | 'lowPeakBytes' | 'floorBytes' | 'processBytes'> & {
+  peak: number
+  floor: number
+}
 
 const table = estimateOptions satisfies Options<Omit<EstimateRequest, keyof LoadOptions>, SideContext>
 const estimateKeys = [...Object.keys(loadOptions), ...Object.keys(table)]
@@ -132,13 +139,13 @@ export async function estimateMemory(source?: ModelSource, request: EstimateRequ
     const guidanceScale = condition.guidance ? (run.guidanceScale ?? defaults.guidanceScale) : 1
     const ask = async (one: NativePipeline) =>
       JSON.parse(await runJob(() => one.estimate(JSON.stringify({ ...size, guidanceScale, ...fields })), { signal })) as NativeEstimate
-    const { peak, ...measured } = await ask(pipeline)
+    const { peak, floor, ...measured } = await ask(pipeline)
     const { memory } = load.request
     // A plan belongs to a loaded model, so the smallest one needs another load, from files that are already local.
     if (memory.mode !== 'low')
       low = await runJob(loadPipeline({ ...prepared.request, memory: { ...memory, mode: 'low' } }), { signal }, discardPipeline)
     const lowPeakBytes = low === pipeline ? peak : (await ask(low)).peak
-    return { ...size, ...measured, peakBytes: peak, lowPeakBytes, processBytes: process.memoryUsage.rss() + scriptBytes }
+    return { ...size, ...measured, peakBytes: peak, lowPeakBytes, floorBytes: floor, processBytes: process.memoryUsage.rss() + scriptBytes }
   } finally {
     if (low !== pipeline) await low.dispose().promise
     await pipeline.dispose().promise

@@ -50,6 +50,9 @@ export const estimateCommand: Command = {
       ...stage('decoding an image', estimate.decode),
       ...Object.entries(estimate.stages).map(([name, { peak }]) => `  ${`peak, ${name}`.padEnd(20)}${megabytes(peak)}`),
       `  ${'peak'.padEnd(20)}${megabytes(estimate.peakBytes)}   (memory low: ${megabytes(estimate.lowPeakBytes).trim()})`,
+      ...(estimate.floorBytes > 0
+        ? [`  ${'smallest limit'.padEnd(20)}${megabytes(estimate.floorBytes)}   (--max-bytes ${estimate.floorBytes})`]
+        : []),
     ]
     io.stdout.write(`${lines.join('\n')}\n`)
   },

@@ -1,5 +1,6 @@
 #include "core/mapped_file.h"
 
+#include <algorithm>
 #include <limits>
 
 #include "core/json.h"
@@ -43,6 +44,24 @@ void MappedFile::check() const {
                 details.dump(-1, ' ', false, Json::error_handler_t::replace));
 }
 
+void MappedFile::evict(uint64_t offset, uint64_t count) const {
+    constexpr uint64_t around =
+        65536;  // what Linux maps at a fault, aligned (a huge page is dropped as a whole); Windows' granularity
+    if (count == 0 || !contains(offset, count)) return;
+    const uint64_t address = reinterpret_cast<uintptr_t>(data_), first = address + offset, last = first + count;
+    const uint64_t begin = std::max(address, first / around * around);
+    const uint64_t end = std::min(address + size(), (last + around - 1) / around * around);
+    drop(begin - address, end - address);
+}
+
+void MappedFile::advise(uint64_t offset, uint64_t count, PageHint hint) const {
+    switch (hint) {
+        case PageHint::need: return will_need(offset, count);
+        case PageHint::release: return release(offset, count);
+        case PageHint::evict: return evict(offset, count);
+    }
+}
+
 #ifdef _WIN32
 
 namespace {
@@ -84,7 +103,10 @@ void MappedFile::will_need(uint64_t offset, uint64_t count) const {
 void MappedFile::release(uint64_t offset, uint64_t count) const {
     if (!contains(offset, count)) return;
     const uint64_t page = 65536;
-    const uint64_t begin = (offset + page - 1) / page * page, end = (offset + count) / page * page;
+    drop((offset + page - 1) / page * page, (offset + count) / page * page);
+}
+
+void MappedFile::drop(uint64_t begin, uint64_t end) const {
     // Unlocking pages that are not locked removes them from the working set.
     if (begin < end) VirtualUnlock(const_cast<uint8_t *>(data_ + begin), static_cast<size_t>(end - begin));
 }
@@ -127,7 +149,11 @@ void MappedFile::will_need(uint64_t offset, uint64_t count) const {
 void MappedFile::release(uint64_t offset, uint64_t count) const {
     if (!contains(offset, count)) return;
     const uint64_t page = page_size();
-    const uint64_t begin = (offset + page - 1) / page * page, end = (offset + count) / page * page;
+    drop((offset + page - 1) / page * page, (offset + count) / page * page);
+}
+
+/// `begin` is the beginning of a page; a range that ends with the file may end within one.
+void MappedFile::drop(uint64_t begin, uint64_t end) const {
     if (begin < end) madvise(const_cast<uint8_t *>(data_ + begin), static_cast<size_t>(end - begin), MADV_DONTNEED);
 }
 

@@ -11,6 +11,13 @@
 
 namespace latent {
 
+/// What will happen to pages of a mapped file.
+enum class PageHint {
+    need,     // they will be read soon: the system may read ahead
+    release,  // not needed soon; neighbouring data stay
+    evict,    // not needed soon, including what the system mapped around them
+};
+
 /// A whole file, mapped read-only. Thread-safe after opening.
 ///
 /// Another process may shorten the file while it is mapped (except on Windows). Lost parts then read as zeros (see MappingGuard),
@@ -39,8 +46,14 @@ public:
     void will_need(uint64_t offset, uint64_t count) const;
     /// Lets the system drop these pages: only those entirely inside the range, so that neighbouring data stay.
     void release(uint64_t offset, uint64_t count) const;
+    /// The same, with the pages around the range: a fault maps its neighbours as well, which would add up where weights are
+    /// dropped one by one.
+    void evict(uint64_t offset, uint64_t count) const;
+    void advise(uint64_t offset, uint64_t count, PageHint hint) const;
 
 private:
+    void drop(uint64_t begin, uint64_t end) const;
+
     InputFile file_;
     const uint8_t * data_ = nullptr;
     std::unique_ptr<MappingGuard> guard_;

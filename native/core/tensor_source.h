@@ -8,6 +8,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "core/mapped_file.h"
 #include "core/span.h"
 
 namespace latent {
@@ -115,7 +116,9 @@ public:
     std::vector<float> read_f32(const TensorInfo & tensor) const;
 
     /// Tells the system that these pages will not be needed again soon (after packing a weight).
-    virtual void release(const TensorInfo &) const {}
+    void release(const TensorInfo & tensor) const { advise(tensor, PageHint::release); }
+    /// Hints about the pages of a tensor in a mapped file; does nothing for other sources.
+    virtual void advise(const TensorInfo &, PageHint) const {}
 
     /// Throws io if a file has become shorter since it was opened, or part of it could not be read, so that zeros may have been
     /// read. To be called before and after using weights.

@@ -25,6 +25,9 @@ bool same_matrix(const Parameter & parameter, const std::vector<int64_t> & store
     return parameter.role == Role::conv && stored.size() == 2 && stored[0] == parameter.rows() && stored[1] == parameter.inner();
 }
 
+/// Pages around the weights in use: a fault maps its neighbours.
+constexpr uint64_t kStreamSlack = uint64_t{4} << 20;
+
 /// Whether int8 products pay off: a large enough matrix, not sensitive, that is applied to more than one token (projections of
 /// the time embedding are little work and affect everything).
 bool takes_int8(const Parameter & parameter) {
@@ -85,6 +88,7 @@ void WeightStore::plan(TensorSourcePtr source, const WeightPolicy & policy) {
                     Json{{"device", device_->name()}, {"precision", "exact"}}.dump());
     }
     unload();
+    streamed_.clear(), kept_ = UINT64_MAX;
     for (auto & parameter : parameters()) parameter->resident.reset();
     source_ = std::move(source);
     policy_ = policy;
@@ -228,9 +232,58 @@ void WeightStore::load(const JobContext & job, uint64_t progress_base, uint64_t 
 void WeightStore::rest() {
     if (!loaded_ || !touched_) return;
     for (const auto & parameter : parameters()) {
-        if (parameter->present() && in_place(*parameter)) source_->release(source_->tensors()[parameter->source_index]);
+        if (parameter->present() && in_place(*parameter)) advise(*parameter, streams() ? PageHint::evict : PageHint::release);
     }
     touched_ = false;
+}
+
+// ---- streaming -------------------------------------------------------------------------------------------------------
+
+/// Norms and biases are small and lie between the matrices: they stay.
+bool WeightStore::streamable(const Parameter & parameter) const {
+    return parameter.present() && parameter.is_matrix() && in_place(parameter);
+}
+
+uint64_t WeightStore::streamable_bytes() const {
+    uint64_t total = 0;
+    for (const auto & parameter : parameters()) {
+        if (streamable(*parameter)) total += storage_->bytes(*parameter);
+    }
+    return total;
+}
+
+uint64_t WeightStore::largest_streamable() const {
+    uint64_t largest = 0;
+    for (const auto & parameter : parameters()) {
+        if (streamable(*parameter)) largest = std::max(largest, storage_->bytes(*parameter));
+    }
+    return largest;
+}
+
+uint64_t WeightStore::least_bytes() const {
+    const uint64_t all = bytes(), streamable = streamable_bytes(), one = largest_streamable() + kStreamSlack;
+    return streamable > one ? all - streamable + one : all;
+}
+
+void WeightStore::keep_within(uint64_t bytes) {
+    if (bytes == kept_) return;
+    kept_ = bytes;
+    std::vector<bool> streamed;
+    if (bytes < this->bytes() && least_bytes() < this->bytes()) {
+        uint64_t room = bytes - std::min(bytes, least_bytes());
+        streamed.resize(source_->tensors().size());
+        for (const auto & parameter : parameters()) {
+            if (!streamable(*parameter)) continue;
+            const uint64_t size = storage_->bytes(*parameter);
+            if (size <= room) {
+                room -= size;
+            } else {
+                streamed[parameter->source_index] = true;
+            }
+        }
+    }
+    if (streamed != streamed_) rest();
+    streamed_ = std::move(streamed);
 }
 
 void WeightStore::unload() {

@@ -73,6 +73,23 @@ public:
     }
     /// Lets the system drop the pages of weights that are used in place until they are used again; they stay loaded.
     void rest();
+
+    // Streaming: a part that does not fit in memory reads its large weights from the mapped file again in every evaluation.
+    // Graphs ask for each before its use and drop it afterwards (WeightStream).
+
+    /// Bytes of the large weights that lie in the mapped file, which need not stay in memory.
+    uint64_t streamable_bytes() const;
+    /// Bytes that are resident at least: everything else, and one of these weights at a time. bytes() if nothing can be streamed.
+    uint64_t least_bytes() const;
+    /// Keeps as many weights as `bytes`, at least least_bytes(), have room for, and streams the others; UINT64_MAX: all stay.
+    /// What is already in memory and will be streamed is dropped.
+    void keep_within(uint64_t bytes);
+    bool streams() const { return !streamed_.empty(); }
+    bool streams(const Parameter & parameter) const { return streams() && streamed_[parameter.source_index]; }
+    void advise(const Parameter & parameter, PageHint hint) const {
+        source_->advise(source_->tensors()[parameter.source_index], hint);
+    }
+
     /// Called before a graph reads the weights.
     void touch() const { touched_ = true; }
     /// Changes whenever tensors move; graphs built before are then stale.
@@ -100,6 +117,8 @@ public:
 
 private:
     uint64_t own_bytes() const;
+    bool streamable(const Parameter & parameter) const;
+    uint64_t largest_streamable() const;
     DType choose_dtype(const Parameter & parameter, DType stored) const;
     bool could_lie_in_file(const Parameter & parameter) const;
     bool in_place(const Parameter & parameter) const { return in_place_ && could_lie_in_file(parameter); }
@@ -118,6 +137,8 @@ private:
     bool in_place_ = false;      // this part reads weights from the mapped file; see plan()
     bool lies_in_file_ = false;  // and it has such weights
     bool loaded_ = false;
+    uint64_t kept_ = UINT64_MAX;  // of keep_within()
+    std::vector<bool> streamed_;  // by the source's index; empty: none
     mutable bool touched_ = false;
     uint64_t generation_ = 0;
 };

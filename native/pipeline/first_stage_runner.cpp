@@ -30,24 +30,44 @@ void FirstStageRunner::require_encoder(const char * what) const {
 // ---- plans -----------------------------------------------------------------------------------------------------------
 
 /// `beside`: bytes of the images and everything else that is resident, without weights.
-StagePlanRequest FirstStageRunner::stage_request(int64_t height, int64_t width, uint64_t beside) const {
+StagePlanRequest FirstStageRunner::stage_request(int64_t height, int64_t width, uint64_t beside,
+                                                 PartResidency::WeightUse use) const {
     StagePlanRequest request{height, width};
     request.tiling = options_.tiling;
     request.tile = options_.tile;
     request.largest = residency_.one_part_at_a_time() ? kLowMemoryTile : 0;
     request.bearable = residency_.keeps_all() ? UINT64_MAX : residency_.one_part_at_a_time() ? kWholeStage / 4 : kWholeStage;
     request.exact_tiles = form_.halo > 0;
-    request.held = residency_.bytes_with(*network_) + beside + residency_.claimed(), request.bound = residency_.bound();
+    request.held = residency_.bytes_with(*network_, use) + beside + residency_.claimed(), request.bound = residency_.bound();
     request.budget = working_budget(residency_.bound(), request.held, residency_.available_to(*network_));
     return request;
 }
 
+/// With all weights in memory, or if that does not fit, with streamed ones.
+StagePlan FirstStageRunner::plan_within(const std::function<StagePlan(PartResidency::WeightUse use)> & plan) const {
+    using WeightUse = PartResidency::WeightUse;
+    if (!residency_.can_stream(*network_)) return plan(WeightUse::whole);
+    try {
+        return plan(WeightUse::whole);
+    } catch (const Error & error) {
+        if (error.code() != ErrorCode::out_of_memory) throw;
+    }
+    StagePlan streamed = plan(WeightUse::streamed);
+    streamed.weights = residency_.room_for(*network_, WeightUse::streamed, streamed.held + streamed.bytes);
+    return streamed;
+}
+
 /// `run`: bytes of a run that will start later and exist at the same time (previews).
 StagePlan FirstStageRunner::plan_decode(int64_t height, int64_t width, int64_t count, uint64_t run) const {
+    return plan_within([&](PartResidency::WeightUse use) { return plan_decode_with(height, width, count, run, use); });
+}
+
+StagePlan FirstStageRunner::plan_decode_with(int64_t height, int64_t width, int64_t count, uint64_t run,
+                                             PartResidency::WeightUse use) const {
     const int64_t factor = form_.downsampling;
     // The decoder's floats, the bytes made from them, JavaScript's copy and the file encoder's buffer.
     const uint64_t pictures = (12 + 3 * 4) * static_cast<uint64_t>(height * factor * width * factor * count);
-    StagePlanRequest request = stage_request(height, width, pictures + run);
+    StagePlanRequest request = stage_request(height, width, pictures + run, use);
     if (options_.upscaling) {  // decoded in the tiles of denoising
         if (request.tile == 0) request.tile = options_.upscaling_tile;
         if (request.largest == 0) request.largest = kUpscalingTile;
@@ -64,10 +84,14 @@ StagePlan FirstStageRunner::plan_decode(int64_t height, int64_t width, int64_t c
 }
 
 StagePlan FirstStageRunner::plan_encode(int64_t height, int64_t width, int64_t count) const {
+    return plan_within([&](PartResidency::WeightUse use) { return plan_encode_with(height, width, count, use); });
+}
+
+StagePlan FirstStageRunner::plan_encode_with(int64_t height, int64_t width, int64_t count, PartResidency::WeightUse use) const {
     require_encoder("encode");
     const int64_t factor = form_.downsampling;
     const uint64_t pictures = 2 * 12 * static_cast<uint64_t>(height * factor * width * factor * count);
-    const StagePlanRequest request = stage_request(height, width, pictures);
+    const StagePlanRequest request = stage_request(height, width, pictures, use);
     std::function<uint64_t()> bands;
     if (form_.bands) bands = [&] { return network_->measure_encode_banded(height * factor, width * factor); };
     const auto whole_tile = [&](int64_t tile, int64_t side) { return std::min(tile + 2 * form_.halo, side); };
@@ -94,6 +118,7 @@ Latents FirstStageRunner::encode_raw(const ImageTensor & image, const JobContext
                " channels and sides that are multiples of " + std::to_string(factor));
     }
     const StagePlan plan = plan_encode(h / factor, w / factor, n);
+    residency_.keep_within(*network_, plan.weights);
     const auto run = [&](const ImageTensor & tile) {
         ImageTensor out{{1, form_.encoded_channels(), tile.shape[2] / factor, tile.shape[3] / factor}, {}};
         out.data.resize(elements(out.shape));
@@ -159,6 +184,7 @@ ImageTensor FirstStageRunner::decode_unscaled(const Latents & z, bool quantise, 
     require_memory(area * static_cast<uint64_t>(form_.out_channels) * sizeof(float), "decode: an image of this size");
 
     const StagePlan plan = plan_decode(h, w, n);
+    residency_.keep_within(*network_, plan.weights);
     const auto run = [&](const ImageTensor & tile) {
         ImageTensor pixels{{1, form_.out_channels, tile.shape[2] * factor, tile.shape[3] * factor}, {}};
         pixels.data.resize(elements(pixels.shape));

@@ -87,23 +87,51 @@ describe('the measured peak stays within the estimate', () => {
   })
 })
 
+test('below the weights, they are streamed from the file: the same image, down to the stated floor', async () => {
+  const options = { prompt: 'a red circle on a blue background', seed: 1, steps: 3 }
+  const draw = async (memory: LoadOptions['memory']) => {
+    await using pipe = await DiffusionPipeline.load(undefined, { kind: 'text', device: 'cpu', memory })
+    const images: Uint8Array[] = []
+    // Twice: the second run finds the weights as the first left them.
+    for (let i = 0; i < 2; i++) images.push((await pipe.generate(options)).images[0]!.data)
+    return images
+  }
+  const free = await estimateMemory()
+  expect(free.stages.unet!.streamed).toBe(0)
+  expect(free.floorBytes).toBeLessThan(free.lowPeakBytes)
+  const [wanted] = await draw('auto')
+  const between = Math.round((free.floorBytes + free.peakBytes) / 2)
+  const streamed: number[] = []
+  for (const maxBytes of [free.floorBytes, between]) {
+    const estimate = await estimateMemory(undefined, { memory: { maxBytes } })
+    expect(estimate.peakBytes).toBeLessThanOrEqual(maxBytes)
+    expect(estimate.floorBytes).toBe(free.floorBytes)
+    streamed.push(estimate.stages.unet!.streamed)
+    for (const image of await draw({ maxBytes })) expect(Buffer.compare(image, wanted!)).toBe(0)
+  }
+  expect(streamed[0]).toBeGreaterThan(1e6)
+  expect(streamed[1]).toBeLessThan(streamed[0]!)
+  await expect(estimateMemory(undefined, { memory: { maxBytes: free.floorBytes - 1 } })).rejects.toBeInstanceOf(OutOfMemoryError)
+  await expect(draw({ maxBytes: free.floorBytes - 1 })).rejects.toBeInstanceOf(OutOfMemoryError)
+})
+
 test('a limit that is too small gives an error that lists what fits', async () => {
   const estimate = (maxBytes: number, mode: 'auto' | 'low' = 'auto') =>
     estimateMemory(model.file, { config: model.golden.config as never, width: 512, height: 512, memory: { mode, maxBytes } })
   const free = await estimateMemory(model.file, { config: model.golden.config as never, width: 512, height: 512 })
   // What it states without a bound is a bound that it fits.
   expect((await estimate(free.peakBytes)).peakBytes).toBeLessThanOrEqual(free.peakBytes)
-  // Less than that: smaller batches, bands and tiles, down to a refusal that names the way out.
+  // Less than that: smaller batches, bands, tiles and streamed weights, down to a refusal that names the way out.
   const bound = Math.round(0.8 * free.peakBytes)
   expect((await estimate(bound)).peakBytes).toBeLessThanOrEqual(bound)
-  const error = await estimate(Math.round(0.3 * free.peakBytes)).catch((reason: unknown) => reason)
+  const error = await estimate(Math.round(0.9 * free.floorBytes)).catch((reason: unknown) => reason)
   expect(error).toMatchObject({ name: 'OutOfMemoryError', details: { required: expect.any(Number) as number } })
 })
 
 test('the alternatives in the error work under the same limit', async () => {
   const config = model.golden.config as never
   const free = await estimateMemory(model.file, { config, width: 320, height: 192, guidanceScale: 5 })
-  const maxBytes = Math.round(0.97 * free.stages.unet!.peak)
+  const maxBytes = Math.round(0.97 * free.floorBytes)
   const draw = async (memory: LoadOptions['memory'], options: TextGenerateOptions, dtype?: WeightType) => {
     await using pipe = await DiffusionPipeline.load(model.file, { config, memory, dtype })
     if (pipe.kind !== 'text') throw new Error(pipe.kind)

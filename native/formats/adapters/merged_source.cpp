@@ -45,7 +45,9 @@ public:
         const std::vector<float> merged = numbers(source_->tensors()[tensor.index], edit->second);
         std::memcpy(destination, merged.data(), merged.size() * sizeof(float));
     }
-    void release(const TensorInfo & tensor) const override { source_->release(source_->tensors()[tensor.index]); }
+    void advise(const TensorInfo & tensor, PageHint hint) const override {
+        source_->advise(source_->tensors()[tensor.index], hint);
+    }
     void check_files() const override { source_->check_files(); }
     std::string metadata_json() const override { return source_->metadata_json(); }
 

@@ -38,8 +38,8 @@ void ContiguousSource::read(const TensorInfo & tensor, void * destination) const
     if (!bytes.empty()) std::memcpy(destination, bytes.data(), bytes.size());
 }
 
-void ContiguousSource::release(const TensorInfo & tensor) const {
-    file_->release(offsets_.at(tensor.index), tensor.bytes);
+void ContiguousSource::advise(const TensorInfo & tensor, PageHint hint) const {
+    file_->advise(offsets_.at(tensor.index), tensor.bytes, hint);
 }
 
 }  // namespace latent::formats

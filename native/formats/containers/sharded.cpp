@@ -44,7 +44,7 @@ public:
     void read(const TensorInfo & tensor, void * destination) const override {
         shard_of(tensor).read(inside(tensor), destination);
     }
-    void release(const TensorInfo & tensor) const override { shard_of(tensor).release(inside(tensor)); }
+    void advise(const TensorInfo & tensor, PageHint hint) const override { shard_of(tensor).advise(inside(tensor), hint); }
     void check_files() const override {
         for (const auto & shard : shards_) shard.second->check_files();
     }

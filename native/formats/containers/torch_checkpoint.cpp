@@ -80,9 +80,9 @@ public:
         }
     }
 
-    void release(const TensorInfo & tensor) const override {
+    void advise(const TensorInfo & tensor, PageHint hint) const override {
         const Place & place = places_.at(tensor.index);
-        file_->release(place.offset, place.extent);
+        file_->advise(place.offset, place.extent, hint);
     }
 
     void check_files() const override { file_->check(); }

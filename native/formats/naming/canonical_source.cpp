@@ -180,9 +180,10 @@ void MappedSource::read_scaled_rows(const TensorRecipe & recipe, float * out) co
     }
 }
 
-void MappedSource::release(const TensorInfo & tensor) const {
+void MappedSource::advise(const TensorInfo & tensor, PageHint hint) const {
+    // A part of a stored tensor is dropped with the whole: what others still use of it is read again.
     for (const RowSlice & slice : recipes_[tensor.index].rows) {
-        if (is_whole(slice)) slice.source->release(tensor_of(slice));
+        if (hint != PageHint::release || is_whole(slice)) slice.source->advise(tensor_of(slice), hint);
     }
 }
 

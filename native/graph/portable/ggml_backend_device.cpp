@@ -145,7 +145,7 @@ void GgmlBackendDevice::copy(const ggml_tensor * from, ggml_tensor * to) {
 }
 
 // The size of a slice follows the speed of the device. While profiling, every node is a slice.
-void GgmlBackendDevice::compute(ggml_cgraph * graph, const CancelToken & cancel, bool) {
+void GgmlBackendDevice::compute(ggml_cgraph * graph, const CancelToken & cancel, bool, WeightStream *) {
     const std::lock_guard<std::mutex> lock(mutex_);
     const int nodes = ggml_graph_n_nodes(graph);
     for (int first = 0; first < nodes;) {

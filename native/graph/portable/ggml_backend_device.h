@@ -22,7 +22,7 @@ public:
     std::vector<OpTime> stop_profile() override;
     void trim() override {}
 
-    void compute(ggml_cgraph * graph, const CancelToken & cancel, bool own_threads) override;
+    void compute(ggml_cgraph * graph, const CancelToken & cancel, bool own_threads, WeightStream * stream) override;
     uint64_t work_bytes(ggml_cgraph *, bool) const override { return 0; }
     ggml_backend_buffer_type * buffer_type() const override;
     bool supports(const ggml_tensor * node) const override;

@@ -11,6 +11,7 @@
 #include "core/memory.h"
 #include "graph/home.h"
 #include "graph/portable/ggml_handles.h"
+#include "graph/portable/weight_stream.h"
 
 namespace latent::graph {
 
@@ -23,11 +24,13 @@ struct Stop {
     const CancelToken * cancel;
     const std::atomic<bool> * node_failed;
     Profile * profile;
+    WeightStream * stream;
 };
 
 bool abort_requested(void * data) {
     const Stop & stop = *static_cast<const Stop *>(data);
     if (stop.profile) stop.profile->lap();
+    if (stop.stream) stop.stream->next();
     return stop.cancel->cancelled() || stop.node_failed->load();
 }
 
@@ -77,10 +80,10 @@ uint64_t GgmlCpuDevice::work_bytes(ggml_cgraph * graph, bool own_threads) const 
     return ggml_graph_plan(graph, own_threads ? 1 : threads(), nullptr).work_size;
 }
 
-void GgmlCpuDevice::compute(ggml_cgraph * graph, const CancelToken & cancel, bool own_threads) {
+void GgmlCpuDevice::compute(ggml_cgraph * graph, const CancelToken & cancel, bool own_threads, WeightStream * stream) {
     const std::lock_guard<std::mutex> lock(computing_);
     cancel.check();
-    const ggml_status status = static_cast<ggml_status>(run(graph, cancel, own_threads));
+    const ggml_status status = static_cast<ggml_status>(run(graph, cancel, own_threads, stream));
     if (status == GGML_STATUS_SUCCESS) return;
     cancel.check();
     if (node_failed_)
@@ -92,7 +95,7 @@ void GgmlCpuDevice::compute(ggml_cgraph * graph, const CancelToken & cancel, boo
 
 // Does not use ggml_backend_graph_compute: with a plan, the abort callback is set per call, and a failed allocation of scratch
 // memory is our error instead of an exception inside ggml.
-int GgmlCpuDevice::run(ggml_cgraph * graph, const CancelToken & cancel, bool own_threads) {
+int GgmlCpuDevice::run(ggml_cgraph * graph, const CancelToken & cancel, bool own_threads, WeightStream * stream) {
     if (!own_threads && threads() > 1 && !ggml_pool_) {
         ggml_threadpool_params params = ggml_threadpool_params_default(threads());
         params.poll = 10;  // threads sleep soon after a graph instead of spinning
@@ -111,7 +114,7 @@ int GgmlCpuDevice::run(ggml_cgraph * graph, const CancelToken & cancel, bool own
     plan.work_data = scratch_.data();
     plan.abort_callback = abort_requested;
     node_failed_ = false;
-    Stop stop{&cancel, &node_failed_, profile_.get()};
+    Stop stop{&cancel, &node_failed_, profile_.get(), stream};
     if (profile_) profile_->start(graph);
     plan.abort_callback_data = &stop;
     const ggml_status status = ggml_graph_compute(graph, &plan);

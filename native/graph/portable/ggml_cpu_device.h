@@ -30,7 +30,7 @@ public:
     bool shares_host_memory() const override { return true; }
     kernels::Pool * host_pool() override { return &pool_; }
 
-    void compute(ggml_cgraph * graph, const CancelToken & cancel, bool own_threads) override;
+    void compute(ggml_cgraph * graph, const CancelToken & cancel, bool own_threads, WeightStream * stream) override;
     uint64_t work_bytes(ggml_cgraph * graph, bool own_threads) const override;
     ggml_backend_buffer_type * buffer_type() const override { return buffers_.type(); }
     bool supports(const ggml_tensor *) const override { return true; }
@@ -47,7 +47,7 @@ public:
 
 private:
     explicit GgmlCpuDevice(int threads);
-    int run(ggml_cgraph * graph, const CancelToken & cancel, bool own_threads);  // a ggml_status
+    int run(ggml_cgraph * graph, const CancelToken & cancel, bool own_threads, WeightStream * stream);  // a ggml_status
 
     kernels::Pool pool_;
     ggml_threadpool * ggml_pool_ = nullptr;  // for graphs of the portable home, started on first use

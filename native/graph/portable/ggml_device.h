@@ -11,12 +11,15 @@ struct ggml_tensor;
 
 namespace latent::graph {
 
+class WeightStream;
+
 /// A device on which graphs of ggml run: the CPU (GgmlCpuDevice), or a GPU behind the library of its backend (GgmlBackendDevice).
 class GgmlDevice : public Device {
 public:
     /// Runs a graph to its end, or throws aborted soon after `cancel` is set (the device stays usable), out_of_memory or device.
     /// `own_threads`: the graph's heavy nodes distribute their work over the CPU's threads themselves (ops_cpu).
-    virtual void compute(ggml_cgraph * graph, const CancelToken & cancel, bool own_threads) = 0;
+    /// `stream`: weights to drop and to ask for between the nodes, on devices that share the host's memory; null: none.
+    virtual void compute(ggml_cgraph * graph, const CancelToken & cancel, bool own_threads, WeightStream * stream) = 0;
     /// Scratch bytes that a graph needs in addition to its buffer.
     virtual uint64_t work_bytes(ggml_cgraph * graph, bool own_threads) const = 0;
     virtual ggml_backend_buffer_type * buffer_type() const = 0;

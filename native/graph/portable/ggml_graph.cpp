@@ -89,6 +89,7 @@ std::unique_ptr<Graph> build_ggml_graph(const GraphRequest & request,
         graph->owned_ = ops->owned();
         graph->flops_ = ops->flops();
         graph->thread_scratch_ = ops->thread_scratch();
+        if (request.device->shares_host_memory()) graph->stream_ = std::make_unique<WeightStream>(graph->graph_, request.weights);
         return graph;
     }
     throw Error(ErrorCode::out_of_memory, "The " + request.weights.part() + " needs more than " + std::to_string(last_capacity) +
@@ -247,7 +248,7 @@ Span<float> GgmlGraph::host_output(const std::string & name) {
 }
 
 void GgmlGraph::compute(const CancelToken & cancel) {
-    device().compute(graph_, cancel, own_threads_);
+    device().compute(graph_, cancel, own_threads_, stream_ && stream_->start() ? stream_.get() : nullptr);
 }
 
 }  // namespace latent::graph

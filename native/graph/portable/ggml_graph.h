@@ -9,6 +9,7 @@
 #include "graph/home.h"
 #include "graph/portable/ggml_device.h"
 #include "graph/portable/ops_ggml.h"
+#include "graph/portable/weight_stream.h"
 
 namespace latent::graph {
 
@@ -50,7 +51,8 @@ private:
     std::vector<std::shared_ptr<void>> owned_;
     double flops_ = 0;
     uint64_t thread_scratch_ = 0;
-    bool own_threads_ = false;  // heavy nodes distribute their work themselves
+    std::unique_ptr<WeightStream> stream_;  // on devices that read weights from the mapped file
+    bool own_threads_ = false;              // heavy nodes distribute their work themselves
     uint64_t bytes_ = 0;
     mutable uint64_t activation_bytes_ = 0;  // cached
 };

@@ -139,7 +139,10 @@ Alternatives MemoryPlanner::alternatives_to(const Demand & demand) const {
         try {
             uint64_t peak = demand.peak(other->planner, alternative);
             // The other parts are loaded too.
-            for (const models::Network * network : parts.parts()) peak = std::max(peak, parts.bytes_with(*network));
+            using WeightUse = PartResidency::WeightUse;
+            for (const models::Network * network : parts.parts())
+                peak = std::max(peak,
+                                parts.bytes_with(*network, parts.can_stream(*network) ? WeightUse::streamed : WeightUse::whole));
             return PlanAnswer{peak <= limit, peak};
         } catch (const Error & error) {
             if (error.code() != ErrorCode::out_of_memory) throw;
@@ -147,6 +150,27 @@ Alternatives MemoryPlanner::alternatives_to(const Demand & demand) const {
         }
     };
     return find_alternatives(demand.wanted, demand.multiple, bound ? std::min(bound, machine) : machine, ask);
+}
+
+/// Raises the limit to what the first stage that does not fit needs, until all fit.
+uint64_t MemoryPlanner::floor_of(const PictureOutline & picture) const {
+    constexpr int kMostStages = 16;
+    Supposed other(stages_, {0, 0, stages_.request.memory});
+    uint64_t adapters = 0, limit = 1;
+    for (const models::Network * network : stages_.residency.parts()) adapters += network->weights().adapter_bytes();
+    for (int i = 0; i < kMostStages; ++i) {
+        other.stages.residency.suppose(limit, 0);
+        try {
+            (void)other.planner.stages_of(picture);
+            return limit + adapters;
+        } catch (const Error & error) {
+            if (error.code() != ErrorCode::out_of_memory) throw;
+            const uint64_t required = Json::parse(error.details()).value("required", uint64_t{0});
+            if (required <= limit) return 0;
+            limit = required;
+        }
+    }
+    return 0;
 }
 
 }  // namespace latent::pipeline

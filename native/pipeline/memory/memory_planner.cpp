@@ -53,6 +53,7 @@ Json MemoryPlanner::estimate(const EstimateRequest & request) const {
     };
     advise([&] { return pictures(picture); }, measure);
     out["peak"] = peak_of(out["stages"], picture);
+    out["floor"] = floor_of(picture);
     return out;
 }
 
@@ -112,7 +113,7 @@ void MemoryPlanner::require_conditioning_fits(int64_t width, int64_t height) con
     if (residency.bound() == 0) return;
     for (const auto & [network, measure] : measure_conditioners({width, height, width, height})) {
         if (!stages_.conditioners->makes_conditioning(*network)) continue;
-        residency.require_bound(residency.bytes_with(*network) + measure.bytes, title_of(*network));
+        residency.require_bound(residency.bytes_with(*network, residency.use_of(*network)) + measure.bytes, title_of(*network));
     }
 }
 
@@ -179,41 +180,54 @@ uint64_t MemoryPlanner::peak_of(const Json & stages, const PictureOutline & pict
 Json MemoryPlanner::stages_of(const PictureOutline & picture) const {
     const Frame frame = frame_of(picture);
     Json stages = Json::object();
-    const auto add = [&](const std::string & name, const models::Network & network, uint64_t compute, uint64_t held) {
-        if (stages.contains(name) && stages[name]["peak"].get<uint64_t>() >= compute + held) return;  // one after another
-        const uint64_t weights = stages_.residency.bytes_with(network);
-        stages[name] = {{"weights", weights}, {"compute", compute}, {"pictures", held - weights}, {"peak", compute + held}};
+    // `kept`: bytes of the network's weights that a plan keeps, UINT64_MAX: all. `held` includes as many as its use needs.
+    const auto add = [&](const std::string & name, const models::Network & network, uint64_t compute, uint64_t held,
+                         uint64_t kept) {
+        using WeightUse = PartResidency::WeightUse;
+        const bool streams = kept < network.weights().bytes();
+        const uint64_t least = stages_.residency.bytes_with(network, streams ? WeightUse::streamed : WeightUse::whole);
+        const uint64_t more = streams ? kept - std::min(kept, network.weights().least_bytes()) : 0;  // beyond the least
+        const uint64_t peak = compute + held + more, weights = least + more;
+        if (stages.contains(name) && stages[name]["peak"].get<uint64_t>() >= peak) return;  // one after another
+        stages[name] = {{"weights", weights},
+                        {"streamed", streams ? network.weights().bytes() - kept : 0},
+                        {"compute", compute},
+                        {"pictures", held - least},
+                        {"peak", peak}};
     };
     if (stages_.conditioners) {
         require_conditioning_fits(frame.width, frame.height);
         for (const auto & [network, measure] : measure_conditioners(frame)) {
-            add(network->weights().part(), *network, measure.bytes, stages_.residency.bytes_with(*network));
+            const PartResidency::WeightUse use = stages_.residency.use_of(*network);
+            add(network->weights().part(), *network, measure.bytes, stages_.residency.bytes_with(*network, use),
+                use == PartResidency::WeightUse::whole ? UINT64_MAX : network->weights().least_bytes());
         }
     }
     DenoisingCall call;
     if (stages_.denoiser) {
         call = call_of(picture);
         const DenoisingPlan plan = stages_.denoiser->plan(call);
-        add("unet", stages_.denoiser->network(), plan.bytes > 0 ? plan.bytes : stages_.denoiser->measure(call, plan), plan.held);
+        add("unet", stages_.denoiser->network(), plan.bytes > 0 ? plan.bytes : stages_.denoiser->measure(call, plan), plan.held,
+            plan.weights);
     }
     if (stages_.refiner && picture.refined) {
         const Denoiser & refiner = stages_.refiner->denoiser();
         const DenoisingCall refined = refiner_call_of(picture);
         const DenoisingPlan plan = refiner.plan(refined);
-        add("refiner", refiner.network(), plan.bytes > 0 ? plan.bytes : refiner.measure(refined, plan), plan.held);
+        add("refiner", refiner.network(), plan.bytes > 0 ? plan.bytes : refiner.measure(refined, plan), plan.held, plan.weights);
     }
     if (!stages_.first_stage) return stages;
     const auto [n, c, h, w] = stages_.latent_shape(frame.padded_width, frame.padded_height, picture.count);
     const StagePlan decode = stages_.first_stage->plan_decode(h, w, n, run_beside_decoder(picture, call));
     if (stages_.preview_stage && picture.preview_method == "taesd") {
         const StagePlan previews = plan_previews(picture, call);
-        add("preview", stages_.preview_stage->network(), previews.bytes, previews.held);
+        add("preview", stages_.preview_stage->network(), previews.bytes, previews.held, previews.weights);
     }
-    add("decode", stages_.first_stage->network(), decode.bytes, decode.held);
+    add("decode", stages_.first_stage->network(), decode.bytes, decode.held, decode.weights);
     if (!stages_.first_stage->form().encodes) return stages;
     try {
         const StagePlan encode = stages_.first_stage->plan_encode(h, w, n);
-        add("encode", stages_.first_stage->network(), encode.bytes, encode.held);
+        add("encode", stages_.first_stage->network(), encode.bytes, encode.held, encode.weights);
     } catch (const Error & error) {
         if (error.code() != ErrorCode::out_of_memory || needs_stage("encode", picture)) throw;
     }

@@ -68,6 +68,8 @@ private:
     bool needs_stage(const std::string & name, const PictureOutline & picture) const;
     uint64_t peak_of(const Json & stages, const PictureOutline & picture) const;
     Alternatives alternatives_to(const Demand & demand) const;
+    /// The smallest limit under which the images can be made, with weights streamed from the file; 0 if the planner finds none.
+    uint64_t floor_of(const PictureOutline & picture) const;
 
     const Stages & stages_;
 };

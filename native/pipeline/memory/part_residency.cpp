@@ -49,7 +49,10 @@ void PartResidency::suppose(uint64_t max_bytes, uint64_t spare) {
 // ---- using parts -----------------------------------------------------------------------------------------------------
 
 void PartResidency::load(const JobContext & job) {
-    for (const models::Network * network : parts_) require_bound(bytes_with(*network), title_of(*network));
+    for (const models::Network * network : parts_) {
+        const WeightUse least = can_stream(*network) ? WeightUse::streamed : WeightUse::whole;
+        require_bound(bytes_with(*network, least), title_of(*network));
+    }
     if (one_part_at_a_time_) return;
     uint64_t total = 0, done = 0;
     for (models::Network * network : parts_) total += network->weights().bytes();
@@ -60,10 +63,12 @@ void PartResidency::load(const JobContext & job) {
     refresh_usage();
 }
 
-void PartResidency::use(models::Network & network, const JobContext & job) {
+void PartResidency::use(models::Network & network, const JobContext & job, std::optional<uint64_t> weights) {
     if (before_use_) before_use_(job);
     make_room_for(network);
     network.weights().check_files();
+    const uint64_t least = use_of(network) == WeightUse::whole ? UINT64_MAX : network.weights().least_bytes();
+    keep_within(network, weights.value_or(least));
     if (network.weights().loaded()) return;
     const auto start = std::chrono::steady_clock::now();
     network.weights().load(job);
@@ -129,8 +134,30 @@ void PartResidency::unload() {
 
 // ---- counting --------------------------------------------------------------------------------------------------------
 
-uint64_t PartResidency::bytes_with(const models::Network & network) const {
-    uint64_t held = network.weights().bytes(), host = 0;
+bool PartResidency::can_stream(const models::Network & network) const {
+    return bound() > 0 && network.weights().least_bytes() < network.weights().bytes();
+}
+
+PartResidency::WeightUse PartResidency::use_of(const models::Network & network) const {
+    return can_stream(network) && bytes_with(network) > bound() / 4 * 3 ? WeightUse::streamed : WeightUse::whole;
+}
+
+uint64_t PartResidency::room_for(const models::Network & network, WeightUse use, uint64_t planned) const {
+    if (use == WeightUse::whole) return UINT64_MAX;
+    return network.weights().least_bytes() + (bound() - std::min(bound(), planned));
+}
+
+void PartResidency::keep_within(models::Network & network, uint64_t bytes) {
+    network.weights().keep_within(bytes);
+    if (!network.weights().streams()) return;
+    for (models::Network * other : parts_) {
+        if (is_host(network, *other)) other->weights().rest();
+    }
+}
+
+uint64_t PartResidency::bytes_with(const models::Network & network, WeightUse use) const {
+    const bool streamed = use == WeightUse::streamed;
+    uint64_t held = streamed ? network.weights().least_bytes() : network.weights().bytes(), host = 0;
     for (const models::Network * other : parts_) {
         if (other == &network) continue;
         const graph::WeightStore & weights = other->weights();
@@ -138,7 +165,8 @@ uint64_t PartResidency::bytes_with(const models::Network & network) const {
                               : keeps_all()       ? weights.bytes()
                                                   : weights.bytes() - weights.mapped_bytes();
         held += kept;
-        if (is_host(network, *other)) host = std::max(host, weights.bytes() - kept);
+        const uint64_t own = weights.bytes() - weights.mapped_bytes();
+        if (is_host(network, *other)) host = std::max(host, (streamed ? std::max(own, kept) : weights.bytes()) - kept);
     }
     return held + host;
 }

@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -63,8 +64,9 @@ public:
     void load(const JobContext & job);
     /// Called at the beginning of use().
     void before_use(std::function<void(const JobContext &)> action) { before_use_ = std::move(action); }
-    /// Makes the weights of a part resident and releases other parts' memory.
-    void use(models::Network & network, const JobContext & job);
+    /// Makes the weights of a part resident and releases other parts' memory. `weights`: bytes of them to keep (keep_within());
+    /// by default as use_of() says.
+    void use(models::Network & network, const JobContext & job, std::optional<uint64_t> weights = {});
     /// Runs a stage of a part, and again in float32 if its result is not finite, because 16-bit numbers overflow earlier and
     /// 8-bit ones have coarse scales. The part then stays in float32. Throws model_format if that does not help: a black image
     /// would look like a result.
@@ -72,9 +74,22 @@ public:
     /// Frees graphs and weights.
     void unload();
 
+    /// How the weights of the part that runs are kept.
+    enum class WeightUse {
+        whole,     // all in memory
+        streamed,  // only WeightStore::least_bytes(); the hosts' mapped weights are dropped as well
+    };
     /// Bytes of weights that are resident while a part runs: its own, those that others keep on the heap, and those of its
     /// largest host.
-    uint64_t bytes_with(const models::Network & network) const;
+    uint64_t bytes_with(const models::Network & network, WeightUse use = WeightUse::whole) const;
+    /// Whether a limit is set under which less of the part's weights may be kept.
+    bool can_stream(const models::Network & network) const;
+    /// How a part without a plan of its own (conditioners) runs: streamed if its weights alone take most of the limit.
+    WeightUse use_of(const models::Network & network) const;
+    /// The bytes of a part's own weights that a plan leaves room for: UINT64_MAX if they are whole.
+    uint64_t room_for(const models::Network & network, WeightUse use, uint64_t planned) const;
+    /// Keeps this many bytes of the part's weights, streams the rest, and makes room among the hosts if it streams.
+    void keep_within(models::Network & network, uint64_t bytes);
     /// Bytes available for a part's graphs, including those that new ones would replace.
     uint64_t available_to(const models::Network & network) const;
     /// Throws out_of_memory with the numbers if a stage of this many bytes, including weights, exceeds the caller's limit.

@@ -11,10 +11,11 @@ constexpr int kLowMemoryTile = 64;              // latent pixels: `largest` in l
 
 /// How a network is run over an image: whole, or in tiles of `tile` latent pixels.
 struct StagePlan {
-    int tile = 0;        // 0: whole
-    uint64_t bytes = 0;  // of one call
-    bool bands = false;  // layer by layer in bands of rows, without tiles
-    uint64_t held = 0;   // other resident bytes
+    int tile = 0;                   // 0: whole
+    uint64_t bytes = 0;             // of one call
+    bool bands = false;             // layer by layer in bands of rows, without tiles
+    uint64_t held = 0;              // other resident bytes
+    uint64_t weights = UINT64_MAX;  // bytes of the network's weights to keep; less than they are: streamed
 };
 
 struct StagePlanRequest {

@@ -49,10 +49,24 @@ uint64_t Denoiser::measure(const DenoisingCall & call, const DenoisingPlan & pla
     return network_->measure(shape, cache.on() ? std::optional<int>(cache.branch) : std::nullopt).bytes;
 }
 
+/// Sequential evaluations before streamed weights: these are read again for every evaluation.
 DenoisingPlan Denoiser::plan(const DenoisingCall & call) const {
+    using WeightUse = PartResidency::WeightUse;
+    if (!residency_.can_stream(*network_)) return plan_with(call, WeightUse::whole);
+    try {
+        return plan_with(call, WeightUse::whole);
+    } catch (const Error & error) {
+        if (error.code() != ErrorCode::out_of_memory) throw;
+    }
+    DenoisingPlan plan = plan_with(call, WeightUse::streamed);
+    plan.weights = residency_.room_for(*network_, WeightUse::streamed, plan.held + plan.bytes);
+    return plan;
+}
+
+DenoisingPlan Denoiser::plan_with(const DenoisingCall & call, PartResidency::WeightUse use) const {
     const uint64_t bound = residency_.bound();
     DenoisingPlan plan;
-    plan.held = residency_.bytes_with(*network_) + run_bytes(call) + call.beside + call.shown + residency_.claimed();
+    plan.held = residency_.bytes_with(*network_, use) + run_bytes(call) + call.beside + call.shown + residency_.claimed();
     uint64_t half = 0;
     if (options_.upscaling) {
         StagePlanRequest request{call.shape[2], call.shape[3]};
@@ -71,7 +85,9 @@ DenoisingPlan Denoiser::plan(const DenoisingCall & call) const {
             refuse("deepCache: this image is made in tiles, which cannot reuse features; leave it out, or choose a smaller size");
         }
     }
-    plan.as_batch = call.rows > 1 && !residency_.one_part_at_a_time();
+    // One batch reads streamed weights once.
+    const bool streamed = use == PartResidency::WeightUse::streamed;
+    plan.as_batch = call.rows > 1 && (streamed || !residency_.one_part_at_a_time());
     if (bound == 0) return plan;
     if (plan.as_batch) {
         plan.bytes = measure(call, plan);
@@ -216,7 +232,7 @@ void Denoiser::evaluate(const Latents & x, Span<const double> timesteps, const G
     const Latents * concat = guidance.channels();
     const size_t row_size = output.data.size() / static_cast<size_t>(n);
     const int rows = this->rows(guidance);
-    residency_.use(*network_, job);
+    residency_.use(*network_, job, plan.weights);
     // Images are processed one at a time, with the evaluations of guidance as one batch, so memory does not grow with the number
     // of images.
     for (int64_t at = 0; at < n; ++at) {

@@ -25,10 +25,11 @@ struct DenoisingCall {
 
 /// The plan of one evaluation.
 struct DenoisingPlan {
-    bool as_batch = true;  // the evaluations of guidance run in one call
-    int tile = 0;          // latent pixels, 0: whole
-    uint64_t held = 0;     // other resident bytes
-    uint64_t bytes = 0;    // of one call, 0: not measured, because nothing depends on it
+    bool as_batch = true;           // the evaluations of guidance run in one call
+    int tile = 0;                   // latent pixels, 0: whole
+    uint64_t held = 0;              // other resident bytes
+    uint64_t bytes = 0;             // of one call, 0: not measured, because nothing depends on it
+    uint64_t weights = UINT64_MAX;  // bytes of the network's weights to keep; less than they are: streamed
 };
 
 /// The guidance of an evaluation; constant during a run.
@@ -123,6 +124,7 @@ private:
     friend class DenoisingRun;
     struct Row;
     struct SharedRow;
+    DenoisingPlan plan_with(const DenoisingCall & call, PartResidency::WeightUse use) const;
     ImageTensor evaluate_rows(const ImageTensor & input, const Row & row);
     void forward(models::DenoisingInput & input, int slot, Span<float> out, const Row & row);
     void forward_shared(Span<const SharedRow> rows, int64_t height, int64_t width, const JobContext & job);

@@ -5,7 +5,9 @@
 #endif
 
 #include <atomic>
+#include <cstdio>
 #include <cstring>
+#include <fstream>
 #include <thread>
 
 #include "check.h"
@@ -29,6 +31,56 @@ TEST(mapped_file_shows_the_bytes) {
     file.release(0, UINT64_MAX);
     CHECK(std::memcmp(file.data(), content.data(), content.size()) == 0);
 }
+
+#ifdef __linux__
+namespace {
+
+/// Resident bytes of the mapping that contains `address`.
+uint64_t resident_bytes(const void * address) {
+    std::ifstream maps("/proc/self/smaps");
+    const uintptr_t at = reinterpret_cast<uintptr_t>(address);
+    bool inside = false;
+    for (std::string line; std::getline(maps, line);) {
+        unsigned long long first = 0, last = 0, kilobytes = 0;
+        if (std::sscanf(line.c_str(), "%llx-%llx ", &first, &last) == 2) inside = first <= at && at < last;
+        if (inside && std::sscanf(line.c_str(), "Rss: %llu kB", &kilobytes) == 1) return kilobytes * 1024;
+    }
+    return 0;
+}
+
+}  // namespace
+
+TEST(mapped_file_evicts_pages_with_their_neighbours) {
+    const TempFolder folder;
+    // A fault maps the pages around it, on some systems a huge page, which is also dropped as a whole.
+    constexpr uint64_t size = 48 << 20, part = 6 << 20, around = 2 * (2 << 20);
+    const MappedFile file(folder.write("weights.bin", std::string(size, 'w')));
+    const auto touch = [&](uint64_t begin, uint64_t end) {
+        unsigned sum = 0;
+        for (uint64_t i = begin; i < end; i += 512) sum += static_cast<const volatile uint8_t *>(file.data())[i];
+        return sum;
+    };
+    touch(0, size);
+    CHECK(resident_bytes(file.data()) == size);
+    file.advise(3 * part, part, PageHint::evict);
+    const uint64_t left = resident_bytes(file.data());
+    CHECK(left <= size - part && left >= size - part - around);
+    // Part by part, each dropped after its use: never more than one, and what a fault maps around it.
+    file.advise(0, size, PageHint::evict);
+    CHECK(resident_bytes(file.data()) == 0);
+    for (uint64_t at = 1000; at + part <= size; at += part) {
+        file.advise(at, part, PageHint::need);
+        touch(at, at + part);
+        CHECK(resident_bytes(file.data()) <= part + around);
+        file.advise(at, part, PageHint::evict);
+    }
+    CHECK(resident_bytes(file.data()) <= around);
+    // Beyond the file: nothing happens.
+    file.advise(size - 10, 20, PageHint::evict);
+    file.advise(0, UINT64_MAX, PageHint::evict);
+    CHECK(touch(0, size) == 'w' * static_cast<unsigned>(size / 512));
+}
+#endif
 
 TEST(mapped_file_errors_name_the_path) {
     const TempFolder folder;

@@ -139,6 +139,10 @@ TEST(refiner_in_memory_plans) {
     low.max_bytes = low_plan["peak"].get<uint64_t>();
     const auto picture = [&](const Loaded & pipe) { return pipe->generate(drawn, {}).tensor.data; };
     CHECK(difference(picture(Loaded("sdxl-base", low)), picture(both)) < 1e-5);
+    // Below, weights are streamed, down to the floor.
+    low.max_bytes = low_plan["floor"].get<uint64_t>();
+    CHECK(low.max_bytes < low_plan["peak"].get<uint64_t>());
+    CHECK(difference(picture(Loaded("sdxl-base", low)), picture(both)) < 1e-5);
     low.max_bytes -= 1;
     CHECK_THROWS(picture(Loaded("sdxl-base", low)), ErrorCode::out_of_memory);
 }
