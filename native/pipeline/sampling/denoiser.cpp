@@ -283,7 +283,9 @@ int Denoiser::shared_rows(const DenoisingCall & call, int rows, uint64_t held) c
         DenoisingCall shared = call;
         shared.rows = rows;
         const uint64_t bytes = measure(shared, {true});
-        if (bytes <= free && (bound == 0 || held + bytes <= bound)) return rows;
+        // With all weights in memory: shared evaluations do not stream.
+        const uint64_t others = std::max(held, residency_.bytes_with(*network_));
+        if (bytes <= free && (bound == 0 || others + bytes <= bound)) return rows;
     }
     return 0;
 }
