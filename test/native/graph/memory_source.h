@@ -54,7 +54,9 @@ public:
     void read(const latent::TensorInfo & info, void * destination) const override {
         std::memcpy(destination, bytes_[info.index].data(), bytes_[info.index].size());
     }
-    void release(const latent::TensorInfo & info) const override { released.push_back(info.name); }
+    void advise(const latent::TensorInfo & info, latent::PageHint hint) const override {
+        if (hint == latent::PageHint::release) released.push_back(info.name);
+    }
 
     mutable std::vector<std::string> released;
 
