@@ -69,8 +69,11 @@ class Engine {
       const tell = (progress: Progress) => requests.forEach(({ message }) => this.#progress(message.id)(progress))
       const results = this.#pipeline(messages[0]!.model, control.signal, tell).then((pipeline) => {
         const calls = requests.map(({ message, running }) => this.#optionsOf(message, running))
-        return pipeline.generateTogether(calls).map(async (result, i) => wireResult(await result, calls[i]!))
+        const answers = pipeline.generateTogether(calls).map(async (result, i) => wireResult(await result, calls[i]!))
+        for (const answer of answers) answer.catch(() => {}) // nobody awaits that of a request that was cancelled before
+        return answers
       })
+      results.catch(() => {}) // likewise if all were
       await Promise.all(requests.map(({ message, running }, i) => this.#settle(message.id, running, async () => (await results)[i]!)))
     })
   }

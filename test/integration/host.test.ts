@@ -344,6 +344,41 @@ test('previews are dropped, not queued, if the host does not read them', async (
   receive({ type: 'close' })
 })
 
+test.each([1, 3])('of 3 jobs together behind an unload, %s are cancelled meanwhile: nothing is left without a handler', async (gone) => {
+  const unhandled: unknown[] = []
+  const note = (error: unknown) => void unhandled.push(error)
+  process.on('unhandledRejection', note)
+  const sent: EngineMessage[] = []
+  let receive!: (message: HostMessage) => void
+  let arrived: () => void = () => {}
+  const ends = async (ids: readonly number[]) => {
+    const isOver = (id: number) => sent.some((each) => (each.type === 'result' || each.type === 'error') && each.id === id)
+    while (!ids.every(isOver)) await new Promise<void>((resolve) => (arrived = resolve))
+  }
+  serveEngine({ send: (message) => (sent.push(message), arrived()), listen: (onMessage) => (receive = onMessage), exit: () => {} })
+  const model = (name: string) => ({ name, source: undefined, options: {} })
+  receive({ type: 'load', id: 1, model: model('a') })
+  await ends([1])
+  receive({ type: 'unload', id: 2, model: 'a' })
+  const ids = [3, 4, 5]
+  receive({
+    type: 'together',
+    requests: ids.map((id) => ({ type: 'generate', id, model: model('b'), options: { ...small, seed: id }, preview: undefined })),
+  })
+  for (const id of ids.slice(0, gone)) receive({ type: 'cancel', id })
+  await ends(ids)
+  receive({ type: 'generate', id: 6, model: model('b'), options: { ...small }, preview: undefined })
+  await ends([6])
+  receive({ type: 'close' })
+  await new Promise((resolve) => setTimeout(resolve, 20))
+  process.off('unhandledRejection', note)
+  const answers = sent.filter(({ type }) => type === 'result' || type === 'error') as { id: number; type: string }[]
+  const typeOf = (id: number) => answers.find((each) => each.id === id)?.type
+  expect(ids.map(typeOf)).toEqual(ids.map((_, i) => (i < gone ? 'error' : 'result')))
+  expect(typeOf(6)).toBe('result')
+  expect(unhandled).toEqual([])
+})
+
 /** Runs a program that has a host, until it has said where its engine is. */
 async function program(word: string): Promise<{ engine: number; ended: Promise<number | null>; kill: () => void }> {
   const child = spawn(process.execPath, [path.resolve('test/integration/children/host.mjs'), word], { stdio: ['ignore', 'pipe', 'inherit'] })
