@@ -12,7 +12,7 @@
 enum latent_backend_status {
     LATENT_BACKEND_OK = 0,
     LATENT_BACKEND_OUT_OF_MEMORY = 1, /* the device stays usable */
-    LATENT_BACKEND_FAILED = 2         /* so will every later call with this device */
+    LATENT_BACKEND_FAILED = 2         /* so will every later call with this GPU, through any handle, and opening it */
 };
 
 struct ggml_backend_buffer_type;
@@ -29,7 +29,7 @@ typedef struct latent_backend_host {
 typedef struct latent_backend_device_info {
     char name[64];         /* ggml's, such as "Vulkan0" */
     char description[256]; /* the hardware, as named by its maker */
-    uint64_t memory_total;
+    uint64_t memory_total; /* 0: unknown, as is then memory_free */
     uint64_t memory_free;
     int32_t float32; /* products of float32 are computed in float32 */
 } latent_backend_device_info;
@@ -44,7 +44,7 @@ typedef struct latent_backend_api {
     int (*device_count)(int32_t * count);
     int (*device_info)(int32_t index, latent_backend_device_info * info);
 
-    /* Devices may be opened several times. One thread at a time may use a device. */
+    /* Devices may be opened several times, and used from any thread: calls for one GPU wait for one another. */
     int (*device_open)(int32_t index, latent_backend_device ** device);
     void (*device_close)(latent_backend_device * device);
     struct ggml_backend_buffer_type * (*buffer_type)(latent_backend_device * device);

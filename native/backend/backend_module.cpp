@@ -2,7 +2,9 @@
 
 #include <ggml-impl.h>
 
+#include <cstdint>
 #include <cstring>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -19,10 +21,42 @@
 #define LATENT_BACKEND_EXPORT extern "C" __attribute__((visibility("default")))
 #endif
 
+namespace {
+
+/// A GPU, shared by all its handles as ggml's own state of it is.
+class Gpu {
+public:
+    std::mutex mutex;     // held by whatever uses the GPU
+    bool opened = false;  // ggml has finished setting it up
+
+    /// Why it cannot be used any more, or "". Has its own lock, since a graph holds the other for long.
+    std::string failure() {
+        const std::lock_guard<std::mutex> lock(failure_mutex_);
+        return failure_;
+    }
+    void fail(const std::string & why) {
+        const std::lock_guard<std::mutex> lock(failure_mutex_);
+        if (failure_.empty()) failure_ = why.empty() ? "unknown error" : why;
+    }
+
+private:
+    std::mutex failure_mutex_;
+    std::string failure_;
+};
+
+Gpu & gpu_at(int32_t index) {
+    static std::mutex mutex;
+    static auto & all = *new std::map<int32_t, Gpu>();  // never destroyed: handles may outlive static objects
+    const std::lock_guard<std::mutex> lock(mutex);
+    return all[index];
+}
+
+}  // namespace
+
 struct latent_backend_device {
+    Gpu & gpu;
     ggml_backend_dev_t device = nullptr;
     ggml_backend_t backend = nullptr;
-    std::string failure;  // of the first call that failed
 };
 
 namespace {
@@ -46,6 +80,13 @@ void throw_assertion(const char * message) {
     throw Assertion(message);
 }
 
+/// Compiling a shader. ggml would wait for ever for one that failed.
+bool is_compiling(const char * message) {
+    for (const char * call : {"createComputePipeline", "createShaderModule", "createPipelineLayout"})
+        if (std::strstr(message, call)) return true;
+    return false;
+}
+
 // VkResult; the category of a std::system_error is the only trace of its type outside ggml-vulkan.
 constexpr int no_host_memory = -1, no_device_memory = -2;
 
@@ -60,8 +101,8 @@ int status_of_exception() noexcept {
         last_message = error.what();
         const bool vulkan = std::strcmp(error.code().category().name(), "vk::Result") == 0;
         const int code = error.code().value();
-        return vulkan && (code == no_host_memory || code == no_device_memory) ? LATENT_BACKEND_OUT_OF_MEMORY
-                                                                              : LATENT_BACKEND_FAILED;
+        const bool memory = vulkan && (code == no_host_memory || code == no_device_memory);
+        return memory && !is_compiling(error.what()) ? LATENT_BACKEND_OUT_OF_MEMORY : LATENT_BACKEND_FAILED;
     } catch (const std::exception & error) {
         last_message = error.what();
     } catch (...) {
@@ -80,16 +121,20 @@ int guarded(const Function & function) noexcept {
     }
 }
 
-/// The same for calls with a device: after a failure it stays failed, since its queue is in an unknown state.
+/// The same for a GPU whose mutex is held: after a failure it stays failed, since its queue is in an unknown state.
+template <typename Function>
+int attempt(Gpu & gpu, const Function & function) noexcept {
+    last_message = gpu.failure();
+    if (!last_message.empty()) return LATENT_BACKEND_FAILED;
+    const int status = guarded(function);
+    if (status == LATENT_BACKEND_FAILED) gpu.fail(last_message);
+    return status;
+}
+
 template <typename Function>
 int guarded(latent_backend_device * device, const Function & function) noexcept {
-    if (!device->failure.empty()) {
-        last_message = device->failure;
-        return LATENT_BACKEND_FAILED;
-    }
-    const int status = guarded(function);
-    if (status == LATENT_BACKEND_FAILED) device->failure = last_message.empty() ? "unknown error" : last_message;
-    return status;
+    const std::lock_guard<std::mutex> lock(device->gpu.mutex);
+    return attempt(device->gpu, function);
 }
 
 /// Started once. A driver that could not be started then is not tried again.
@@ -124,7 +169,10 @@ void copy_text(char (&to)[N], const char * from) {
     to[N - 1] = 0;
 }
 
+/// One at a time, of all GPUs: ggml publishes a GPU before it has set it up.
 void open_backend(latent_backend_device & device) {
+    static std::mutex mutex;
+    const std::lock_guard<std::mutex> lock(mutex);
     device.backend = ggml_backend_dev_init(device.device, nullptr);
     if (!device.backend) throw std::runtime_error("the device could not be opened");
 }
@@ -140,29 +188,40 @@ int device_count(int32_t * count) {
 int device_info(int32_t index, latent_backend_device_info * info) {
     return guarded([&] {
         ggml_backend_dev_t device = device_at(index);
+        const std::string failure = gpu_at(index).failure();
+        if (!failure.empty()) throw std::runtime_error(failure + " (it cannot be used again in this process)");
         *info = {};
         copy_text(info->name, ggml_backend_dev_name(device));
         copy_text(info->description, ggml_backend_dev_description(device));
         size_t free = 0, total = 0;
         ggml_backend_dev_memory(device, &free, &total);
-        info->memory_free = free, info->memory_total = total;
+        // ggml subtracts the use from the budget, and the result wraps round where more is used.
+        info->memory_free = free <= total ? free : 0, info->memory_total = total;
         info->float32 = float32_products() ? 1 : 0;
     });
 }
 
 int device_open(int32_t index, latent_backend_device ** out) {
-    return guarded([&] {
-        auto device = std::make_unique<latent_backend_device>();
-        device->device = device_at(index);
-        open_backend(*device);
-        *out = device.release();
-    });
+    std::unique_ptr<latent_backend_device> device;
+    const int found = guarded([&] { device.reset(new latent_backend_device{gpu_at(index), device_at(index), nullptr}); });
+    if (found != LATENT_BACKEND_OK) return found;
+    Gpu & gpu = device->gpu;
+    const std::lock_guard<std::mutex> lock(gpu.mutex);
+    const int status = attempt(gpu, [&] { open_backend(*device); });
+    if (status == LATENT_BACKEND_OUT_OF_MEMORY && !gpu.opened) {  // ggml keeps the GPU as it is, half set up
+        gpu.fail(last_message);
+        return LATENT_BACKEND_FAILED;
+    }
+    if (status != LATENT_BACKEND_OK) return status;
+    gpu.opened = true;
+    *out = device.release();
+    return status;
 }
 
 void device_close(latent_backend_device * device) {
     if (!device) return;
     // What a failed device still has in flight is unknown, so it is left to the end of the process.
-    if (device->backend && device->failure.empty()) guarded([&] { ggml_backend_free(device->backend); });
+    if (device->backend) guarded(device, [&] { ggml_backend_free(device->backend); });
     delete device;
 }
 
@@ -187,7 +246,9 @@ int copy_tensor(latent_backend_device * device, const ggml_tensor * from, ggml_t
 }
 
 int compute(latent_backend_device * device, ggml_cgraph * graph, int32_t first, int32_t last) {
-    const int status = guarded(device, [&] {
+    Gpu & gpu = device->gpu;
+    const std::lock_guard<std::mutex> lock(gpu.mutex);
+    const int status = attempt(gpu, [&] {
         ggml_cgraph slice = ggml_graph_view(graph, first, last);
         const ggml_status computed = ggml_backend_graph_compute(device->backend, &slice);
         if (computed == GGML_STATUS_ALLOC_FAILED) throw std::bad_alloc();
@@ -196,13 +257,13 @@ int compute(latent_backend_device * device, ggml_cgraph * graph, int32_t first, 
     if (status != LATENT_BACKEND_OUT_OF_MEMORY) return status;
     // Commands that were recorded before the exception must not be submitted with the next graph.
     const std::string message = last_message;
-    const int reopened = guarded(device, [&] {
+    const int reopened = attempt(gpu, [&] {
         ggml_backend_free(device->backend);
         device->backend = nullptr;
         open_backend(*device);
     });
     if (reopened != LATENT_BACKEND_OK) {
-        device->failure = last_message;
+        gpu.fail(last_message);
         return LATENT_BACKEND_FAILED;
     }
     last_message = message;

@@ -34,12 +34,12 @@ const FakeControl & fake() {
     return *control;
 }
 
-DevicePtr open_gpu() {
+DevicePtr open_gpu(const std::string & fake_name = "vulkan") {
     if (!real_device()) graph::set_backend_library("vulkan", LATENT_BACKEND_FAKE);
-    return graph::Device::create(real_device() ? real_device() : "vulkan");
+    return graph::Device::create(real_device() ? real_device() : fake_name);
 }
 
-/// One that never failed; tests of failures open their own.
+/// One that never fails for good; tests of such failures use other GPUs of the fake library.
 DevicePtr gpu() {
     static const DevicePtr device = open_gpu();
     return device;
@@ -125,6 +125,13 @@ std::string message_of(const std::function<void()> & body) {
         return std::string(code_name(error.code())) + " " + error.what();
     }
     return "nothing was thrown";
+}
+
+/// Why the list of devices says that one cannot be used.
+std::string refusal(const std::string & name) {
+    for (const graph::DeviceInfo & info : graph::list_devices())
+        if (info.name == name) return info.refused;
+    return "not listed";
 }
 
 bool contains(const std::string & text, const std::string & part) {
@@ -346,23 +353,58 @@ TEST(memory_that_ends) {
 
 TEST(devices_that_are_lost) {
     if (real_device()) return;
-    for (const Failure failure : {Failure::lost, Failure::assertion}) {
-        const DevicePtr device = open_gpu();
-        Tower tower(device, 2);
+    struct Case {
+        Failure failure;
+        const char *name, *why;
+    };
+    for (const Case & each :
+         {Case{Failure::lost, "vulkan:1", "ErrorDeviceLost"}, Case{Failure::assertion, "vulkan:2", "no pipeline"},
+          Case{Failure::shader, "vulkan:3", "createComputePipeline"}}) {
+        const DevicePtr device = open_gpu(each.name), second = open_gpu(each.name);
+        Tower tower(device, 2), other(second, 1);
         tower.store.load({});
+        other.store.load({});
         tower.run();
-        fake().fail(failure, 0);
+        fake().fail(each.failure, 0);
         const std::string message = message_of([&] { tower.run(); });
         fake().fail(Failure::none, 0);
-        CHECK(contains(message, "device") && contains(message, failure == Failure::lost ? "ErrorDeviceLost" : "no pipeline"));
+        CHECK(contains(message, "ERR_DEVICE") && contains(message, each.why));
+        // From now on the driver would end the process.
         CHECK(contains(message_of([&] { tower.run(); }), "cannot be used again"));
+        CHECK(contains(message_of([&] { other.run(); }), each.why));
+        CHECK(contains(message_of([&] { open_gpu(each.name); }), each.why));
+        CHECK(contains(refusal(each.name), each.why) && contains(refusal(each.name), "cannot be used again"));
         tower.store.unload();
         CHECK_THROWS(tower.store.load({}), ErrorCode::device);
     }
-    fake().fail(Failure::lost, 0);
-    CHECK_THROWS(open_gpu(), ErrorCode::device);
-    fake().fail(Failure::none, 0);
-    Tower tower(gpu(), 1);  // a device that was open all the time
+    // Opening fails; the driver keeps what it has made of the device by then.
+    for (const Case & each :
+         {Case{Failure::lost, "vulkan:4", "ErrorDeviceLost"}, Case{Failure::no_memory, "vulkan:5", "OutOfDevice"}}) {
+        fake().fail(each.failure, 0);
+        const std::string message = message_of([&] { open_gpu(each.name); });
+        fake().fail(Failure::none, 0);
+        CHECK(contains(message, "ERR_DEVICE") && contains(message, each.why));
+        CHECK(contains(message_of([&] { open_gpu(each.name); }), each.why));
+        CHECK(contains(refusal(each.name), each.why));
+    }
+    CHECK(refusal("vulkan:0").empty());
+    Tower tower(gpu(), 1);  // another GPU
     tower.store.load({});
     CHECK(!tower.run().empty());
+}
+
+TEST(handles_of_one_gpu) {
+    if (real_device()) return;
+    gpu();
+    std::vector<std::thread> threads;
+    std::vector<std::vector<float>> results(3);
+    for (auto & result : results) {
+        threads.emplace_back([&result] {
+            Tower tower(graph::Device::create("vulkan:6"), 3);
+            tower.store.load({});
+            for (int i = 0; i < 5; ++i) result = tower.run();
+        });
+    }
+    for (std::thread & thread : threads) thread.join();
+    CHECK(!results[0].empty() && results[1] == results[0] && results[2] == results[0]);
 }

@@ -4,9 +4,14 @@
 #include <ggml-cpu.h>
 #include <ggml-impl.h>
 
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstdlib>
 #include <cstring>
 #include <mutex>
 #include <system_error>
+#include <thread>
 
 #include "backend/backend_start.h"
 #include "metal_rules.h"
@@ -16,24 +21,52 @@ namespace {
 struct State {
     Failure failure = Failure::none;
     int after = 0;
-    bool refuse_products = false, deny = false;
-    uint64_t limit = 0, used = 0;
-    int slices = 0, copies = 0;
+    bool refuse_products = false, deny = false, overdrawn = false;
+    uint64_t limit = 0;
+    std::atomic<uint64_t> used{0};
+    std::atomic<int> slices{0}, copies{0};
 } state;
+
+constexpr size_t gpus = 8;
+
+/// What a driver and ggml keep of a GPU. As theirs would, a wrong use ends the process.
+struct GpuState {
+    std::atomic<bool> busy{false}, broken{false};
+};
+std::array<GpuState, gpus> gpu_states;
+
+/// One use of a GPU, by one thread at a time, and never after it failed.
+struct Use {
+    explicit Use(GpuState & gpu) : gpu_(gpu) {
+        if (gpu_.busy.exchange(true) || gpu_.broken) std::abort();
+    }
+    ~Use() { gpu_.busy = false; }
+    Use(const Use &) = delete;
+    Use & operator=(const Use &) = delete;
+
+private:
+    GpuState & gpu_;
+};
+
+GpuState & state_of(ggml_backend_dev_t device) {
+    return *static_cast<GpuState *>(device->context);
+}
 
 struct VulkanCategory : std::error_category {
     const char * name() const noexcept override { return "vk::Result"; }
     std::string message(int code) const override { return code == -4 ? "ErrorDeviceLost" : "ErrorOutOfDeviceMemory"; }
 };
 
-void maybe_fail() {
+void maybe_fail(GpuState & gpu, bool opening) {
     static const VulkanCategory category;
     if (state.failure == Failure::none || state.after-- > 0) return;
+    gpu.broken = opening || state.failure != Failure::no_memory;
     switch (state.failure) {
         case Failure::no_memory:
             state.failure = Failure::none;
             throw std::system_error(-2, category, "vk::Device::allocateMemory");
         case Failure::lost: throw std::system_error(-4, category, "vk::Queue::submit");
+        case Failure::shader: throw std::system_error(-2, category, "vk::Device::createComputePipeline");
         case Failure::assertion: GGML_ABORT("no pipeline");
         case Failure::none: break;
     }
@@ -63,12 +96,12 @@ ggml_backend_buffer_t allocate(ggml_backend_buffer_type_t type, size_t bytes) {
     return buffer;
 }
 
-extern ggml_backend_device device;
+extern std::array<ggml_backend_device, gpus> devices;
 
 ggml_backend_buffer_type buffer_type = {
     {[](ggml_backend_buffer_type_t) { return "Fake"; }, allocate, [](ggml_backend_buffer_type_t) { return size_t{64}; }, nullptr,
      nullptr, [](ggml_backend_buffer_type_t) { return false; }},
-    &device,
+    devices.data(),
     nullptr};
 
 // ---- the backend
@@ -82,8 +115,10 @@ ggml_backend_t cpu() {
     return backend;
 }
 
-ggml_status compute(ggml_backend_t, ggml_cgraph * graph) {
-    maybe_fail();
+ggml_status compute(ggml_backend_t backend, ggml_cgraph * graph) {
+    GpuState & gpu = state_of(backend->device);
+    const Use use(gpu);
+    maybe_fail(gpu, false);
     ++state.slices;
     return ggml_backend_graph_compute(cpu(), graph);
 }
@@ -91,7 +126,10 @@ ggml_status compute(ggml_backend_t, ggml_cgraph * graph) {
 ggml_backend_i backend_functions() {
     ggml_backend_i functions = {};
     functions.get_name = [](ggml_backend_t) { return "Fake0"; };
-    functions.free = [](ggml_backend_t backend) { delete backend; };
+    functions.free = [](ggml_backend_t backend) {
+        const Use use(state_of(backend->device));
+        delete backend;
+    };
     functions.graph_compute = compute;
     return functions;
 }
@@ -104,7 +142,8 @@ bool dense(const ggml_tensor * t) {
 
 /// What both Metal and Vulkan support. Vulkan refuses less, except for views; it would copy those that are operands of products
 /// to 16 bits.
-bool supports(ggml_backend_dev_t, const ggml_tensor * node) {
+bool supports(ggml_backend_dev_t device, const ggml_tensor * node) {
+    const Use use(state_of(device));
     if (!metal_supports(node)) return false;
     switch (node->op) {
         case GGML_OP_IM2COL: return dense(node->src[1]);
@@ -121,11 +160,17 @@ ggml_backend_device_i device_functions() {
     functions.get_description = [](ggml_backend_dev_t) { return "a GPU made of the CPU"; };
     functions.get_memory = [](ggml_backend_dev_t, size_t * free, size_t * total) {
         *total = state.limit ? state.limit : uint64_t{8} << 30;
-        *free = *total - state.used;
+        *free = *total - (state.overdrawn ? *total + 1 : state.used.load());
     };
     functions.get_type = [](ggml_backend_dev_t) { return GGML_BACKEND_DEVICE_TYPE_GPU; };
     functions.init_backend = [](ggml_backend_dev_t own, const char *) {
-        maybe_fail();
+        static std::atomic<int> opening{0};
+        if (opening++ > 0) std::abort();
+        GpuState & gpu = state_of(own);
+        const Use use(gpu);
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+        --opening;
+        maybe_fail(gpu, true);
         return new ggml_backend{nullptr, backend_functions(), own, nullptr};
     };
     functions.get_buffer_type = [](ggml_backend_dev_t) { return &buffer_type; };
@@ -135,11 +180,15 @@ ggml_backend_device_i device_functions() {
 }
 
 extern ggml_backend_reg reg;
-ggml_backend_device device = {device_functions(), &reg, nullptr};
+std::array<ggml_backend_device, gpus> devices = [] {
+    std::array<ggml_backend_device, gpus> all{};
+    for (size_t i = 0; i < gpus; ++i) all[i] = {device_functions(), &reg, &gpu_states[i]};
+    return all;
+}();
 
 ggml_backend_reg reg = {GGML_BACKEND_API_VERSION,
-                        {[](ggml_backend_reg_t) { return "Vulkan"; }, [](ggml_backend_reg_t) { return size_t{1}; },
-                         [](ggml_backend_reg_t, size_t) { return &device; }, nullptr},
+                        {[](ggml_backend_reg_t) { return "Vulkan"; }, [](ggml_backend_reg_t) { return gpus; },
+                         [](ggml_backend_reg_t, size_t i) { return &devices[i]; }, nullptr},
                         nullptr};
 
 const FakeControl control = {
@@ -147,8 +196,9 @@ const FakeControl control = {
     [](bool products) { state.refuse_products = products; },
     [](uint64_t bytes) { state.limit = bytes ? state.used + bytes : 0; },
     [](bool memory) { state.deny = memory; },
-    [] { return state.slices; },
-    [] { return state.copies; },
+    [](bool overdrawn) { state.overdrawn = overdrawn; },
+    [] { return state.slices.load(); },
+    [] { return state.copies.load(); },
 };
 
 }  // namespace

@@ -3,12 +3,14 @@
 #include <cstdint>
 
 // A backend for tests of the library's table and of the device behind it: ggml's CPU backend in the role of a GPU with memory of
-// its own. It refuses what real GPU backends refuse, and fails on request as real drivers do.
+// its own. It refuses what real GPU backends refuse, and fails on request as real drivers do. It lists several equal GPUs; use by
+// two threads at once, or after a failure, ends the process.
 
 enum class Failure {
     none,
     no_memory,  // vk::OutOfDeviceMemoryError while computing
     lost,       // vk::DeviceLostError
+    shader,     // vk::OutOfDeviceMemoryError while compiling a shader
     assertion,  // GGML_ABORT inside the backend
 };
 
@@ -18,6 +20,7 @@ struct FakeControl {
     void (*refuse)(bool products);  // supports_op says no to matrix products
     void (*limit)(uint64_t bytes);  // of memory, 0: none
     void (*deny)(bool memory);      // no buffer can be allocated
+    void (*overdraw)(bool more);    // more memory is in use than the driver grants
     int (*slices)();                // computed so far
     int (*copies)();                // between tensors, on the device
 };
