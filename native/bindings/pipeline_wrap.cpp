@@ -384,7 +384,15 @@ Napi::Value PipelineWrap::generate_together(const Napi::CallbackInfo & info) {
             if (!list.Get(i).IsObject()) throw ArgumentTypeError("generateTogether takes an array of objects");
             const auto each = list.Get(i).As<Napi::Object>();
             options.emplace_back().callbacks = callbacks_of(each.Get("callbacks"));
-            requests.push_back(generate_later(each.Get("request"), each.Get("arrays"), options.back()));
+            try {
+                requests.push_back(generate_later(each.Get("request"), each.Get("arrays"), options.back()));
+            } catch (const Napi::Error &) {
+                throw;       // belongs to this thread
+            } catch (...) {  // fails this one alone, with its turn
+                requests.push_back([error = std::current_exception()]() -> std::shared_ptr<pipeline::GenerateRequest> {
+                    std::rethrow_exception(error);
+                });
+            }
         }
         const auto work = [state, requests = std::move(requests)](Group & group) {
             std::vector<pipeline::TogetherMember> members;

@@ -134,14 +134,16 @@ test('a call that is aborted or wrong leaves the others alone', async () => {
       },
     },
     { ...small, loras: [{ path: 'missing.safetensors' }] },
+    { ...small, prompt: 'a (red:10000000) fox' }, // refused by the engine before it is queued
   ]
   const results = await Promise.allSettled(pipe.generateTogether(calls))
-  expect(results.map(({ status }) => status)).toEqual(['fulfilled', ...Array<string>(5).fill('rejected')])
+  expect(results.map(({ status }) => status)).toEqual(['fulfilled', ...Array<string>(6).fill('rejected')])
   const reasons = results.map((each) => (each.status === 'rejected' ? (each.reason as unknown) : undefined))
   expect(reasons[1]).toBe(reason)
   expect(reasons[2]).toMatchObject({ code: 'ERR_INVALID_ARG' })
   expect(reasons[3]).toBe(reason)
   expect(reasons[4]).toBe(reason)
+  expect(reasons[6]).toEqual(await pipe.generate(calls[6]).catch((error: unknown) => error))
   const { value } = results[0] as PromiseFulfilledResult<GenerateResult>
   expect(difference(value, (await alone([calls[0]!]))[0]!).mean).toBeLessThanOrEqual(bounds.fast.mean)
 })
