@@ -107,11 +107,12 @@ const ownOptions = new Set(['prompt', 'negativePrompt', 'seed', 'classId', 'coun
 const modelNumbers = new WeakMap<WireModel, number>()
 let lastModel = 0
 
-/** Options with images, files or lists join nothing. */
+/** Options with images, files or lists join nothing, nor does a count that generate() will refuse. */
 function joinOf(model: WireModel, options: AnyGenerateOptions): Pick<Task, 'joins' | 'images'> {
   const common = Object.entries(options).filter(([name, value]) => !ownOptions.has(name) && value !== undefined)
   const { count } = options
-  const images = typeof count === 'number' ? count : 1
+  if (count !== undefined && !(Number.isInteger(count) && count >= 1)) return {}
+  const images = count ?? 1
   if (!common.every(([, value]) => ['string', 'number', 'boolean'].includes(typeof value))) return { images }
   const number = modelNumbers.get(model) ?? ++lastModel // a model may be replaced by one of its name
   modelNumbers.set(model, number)

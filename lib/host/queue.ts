@@ -233,10 +233,10 @@ export class EngineQueue {
     if (tasks.size > 1) this.#positions()
   }
 
-  /** Several tasks, or one with several images. */
+  /** Several tasks, or one with several images but not more than the limit. */
   #isTogether(tasks: ReadonlyMap<number, Task>): boolean {
     const [{ joins, images = 1 }] = tasks.values() as unknown as [Task]
-    return tasks.size > 1 || (joins !== undefined && this.#settings.maxBatch > 1 && images > 1)
+    return tasks.size > 1 || (joins !== undefined && images > 1 && images <= this.#settings.maxBatch)
   }
 
   /** Unloads the least recently used models. */

@@ -134,6 +134,16 @@ describe('tasks that join', () => {
     expect(host.queue.running).toBe(false)
   })
 
+  test('one with more images than the limit is sent by itself', async () => {
+    const host = queueWith({ maxBatch: 2 })
+    named(host, 'a', 'x', 16)
+    named(host, 'b', 'x', 2)
+    named(host, 'c', 'x')
+    await started()
+    for (let i = 0; i < 3; i++) answer(host)
+    expect(groups(host)).toEqual(['a', ['b'], 'c'])
+  })
+
   test('none without maxBatch', async () => {
     const host = queueWith()
     named(host, 'a', 'x', 2)
