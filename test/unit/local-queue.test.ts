@@ -56,6 +56,38 @@ test('those that differ only in prompt, seed and count, up to the limit of image
   expect(running()).toEqual(['image'])
 })
 
+test('runs of lower priority do not pass waiting ones of higher priority', async () => {
+  const { submit, running, end } = queueWith(4)
+  const batch = { priority: 'batch' as const }
+  submit('first')
+  submit('a')
+  submit('b', {}, batch)
+  submit('other size', { width: 128 })
+  submit('c')
+  await end('first')
+  expect(running()).toEqual(['a', 'c'])
+  await end('a', 'c')
+  expect(running()).toEqual(['other size'])
+  submit('d')
+  await end('other size')
+  expect(running()).toEqual(['d', 'b']) // nobody else waits
+})
+
+test('a count that will be refused joins nothing', async () => {
+  const { submit, running, end } = queueWith(4)
+  submit('first')
+  for (const [i, count] of [-3, NaN, 1.5].entries()) submit(`wrong ${i}`, { count })
+  submit('a')
+  submit('b', { count: 3 })
+  submit('c', { count: 2 })
+  await end('first')
+  for (const i of [0, 1, 2]) {
+    expect(running()).toEqual([`wrong ${i}`])
+    await end(`wrong ${i}`)
+  }
+  expect(running()).toEqual(['a', 'b'])
+})
+
 test('without maxBatch one after another', async () => {
   const { submit, running, end } = queueWith(1)
   for (const prompt of ['a', 'b', 'c']) submit(prompt)

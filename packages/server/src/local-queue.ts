@@ -20,8 +20,10 @@ function resultOf({ images, options, seed, timings, warnings }: GenerateResult):
 /** Options that runs which are made together need not have in common. */
 const ownOptions = ['prompt', 'negativePrompt', 'seed', 'classId', 'count', 'preview']
 
-/** Runs with equal texts may be made together. Undefined for options with images or lists. */
+/** Runs with equal texts may be made together. Undefined for options with images or lists, and for a count that will be refused. */
 function togetherKey({ model, options }: Submission): string | undefined {
+  const { count = 1 } = options
+  if (!Number.isInteger(count) || count < 1) return undefined
   const common = Object.entries(options).filter(([name, value]) => !ownOptions.includes(name) && value !== undefined)
   if (!common.every(([, value]) => ['string', 'number', 'boolean'].includes(typeof value))) return undefined
   return JSON.stringify([model, common.sort(([a], [b]) => (a < b ? -1 : 1))])
@@ -155,15 +157,20 @@ export class LocalQueue extends WaitingRoom {
     }
   }
 
-  /** The first of the waiting runs, and those that may be made with it. */
+  /** The first of the waiting runs, and those that may be made with it. A `batch` run passes no waiting `interactive` one. */
   #takeTogether(): OwnRun[] {
     const first = this.#waiting.shift()
     if (!first) return []
     const key = togetherKey(first)
     const taken = [first]
     let images = imagesOf(first)
+    let isPassing = false
     for (const run of key === undefined || this.#maxBatch === 1 ? [] : [...this.#waiting]) {
-      if (images + imagesOf(run) > this.#maxBatch || togetherKey(run) !== key) continue
+      if (run.priority === 'batch' && isPassing) continue
+      if (images + imagesOf(run) > this.#maxBatch || togetherKey(run) !== key) {
+        isPassing ||= run.priority !== 'batch'
+        continue
+      }
       images += imagesOf(run)
       taken.push(run)
     }
