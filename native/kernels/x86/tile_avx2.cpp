@@ -59,27 +59,34 @@ void pack_weights(const void * rows, int64_t stride, int64_t channels, int taps,
     pack_weights_f32(in + whole * taps, stride, channels - whole, taps, first_tap, last_tap, rest, panel);
 }
 
-bool store_halves(float * x, const uint16_t * add, uint16_t * halves, int64_t count) {
+/// Of eight values: stores the halves and, with `add`, the sums; lanes of the result are set where a finite one is too large.
+inline __m256i store_eight(float * x, const uint16_t * add, uint16_t * halves) {
     const __m256i magnitude = _mm256_set1_epi32(0x7fffffff), infinity = _mm256_set1_epi32(0x7f800000);
     // Above this a value rounds to infinity: halfway between 65504 and 65536.
     const __m256i most = _mm256_sub_epi32(_mm256_castps_si256(_mm256_set1_ps(65520.0f)), _mm256_set1_epi32(1));
+    __m256 value = _mm256_loadu_ps(x);
+    if (add) {
+        value = _mm256_add_ps(value, _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i *>(add))));
+        _mm256_storeu_ps(x, value);
+    }
+    _mm_storeu_si128(reinterpret_cast<__m128i *>(halves), _mm256_cvtps_ph(value, _MM_FROUND_TO_NEAREST_INT));
+    const __m256i bits = _mm256_and_si256(_mm256_castps_si256(value), magnitude);
+    return _mm256_and_si256(_mm256_cmpgt_epi32(bits, most), _mm256_cmpgt_epi32(infinity, bits));
+}
+
+bool store_halves(float * x, const uint16_t * add, uint16_t * halves, int64_t count) {
     __m256i large = _mm256_setzero_si256();
-    for (int64_t i = 0; i < count; i += 8) {
-        const int64_t size = count - i < 8 ? count - i : 8;
+    int64_t i = 0;
+    for (; i + 8 <= count; i += 8) large = _mm256_or_si256(large, store_eight(x + i, add ? add + i : nullptr, halves + i));
+    if (i < count) {
+        const size_t left = static_cast<size_t>(count - i);
         float values[8] = {};
-        uint16_t half[8] = {};
-        std::memcpy(values, x + i, static_cast<size_t>(size) * sizeof(float));
-        __m256 value = _mm256_loadu_ps(values);
-        if (add) {
-            std::memcpy(half, add + i, static_cast<size_t>(size) * sizeof(uint16_t));
-            value = _mm256_add_ps(value, _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i *>(half))));
-            _mm256_storeu_ps(values, value);
-            std::memcpy(x + i, values, static_cast<size_t>(size) * sizeof(float));
-        }
-        _mm_storeu_si128(reinterpret_cast<__m128i *>(half), _mm256_cvtps_ph(value, _MM_FROUND_TO_NEAREST_INT));
-        std::memcpy(halves + i, half, static_cast<size_t>(size) * sizeof(uint16_t));
-        const __m256i bits = _mm256_and_si256(_mm256_castps_si256(value), magnitude);
-        large = _mm256_or_si256(large, _mm256_and_si256(_mm256_cmpgt_epi32(bits, most), _mm256_cmpgt_epi32(infinity, bits)));
+        uint16_t more[8] = {}, half[8];
+        std::memcpy(values, x + i, left * sizeof(float));
+        if (add) std::memcpy(more, add + i, left * sizeof(uint16_t));
+        large = _mm256_or_si256(large, store_eight(values, add ? more : nullptr, half));
+        std::memcpy(x + i, values, left * sizeof(float));
+        std::memcpy(halves + i, half, left * sizeof(uint16_t));
     }
     return _mm256_testz_si256(large, large) != 0;
 }
