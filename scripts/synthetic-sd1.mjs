@@ -59,7 +59,7 @@ export function attention(c, key, channels, context) {
   c.linear(`${key}.to_out.0`, channels, channels)
 }
 
-function spatialTransformer(c, key, channels, context) {
+export function spatialTransformer(c, key, channels, context) {
   const block = `${key}.transformer_blocks.0`
   c.norm(`${key}.norm`, channels)
   c.conv(`${key}.proj_in`, channels, channels, 1)
