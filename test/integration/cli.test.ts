@@ -261,12 +261,12 @@ test('a file that is not a model: exit code 1, an error code and the file in the
 
 test('a memory limit that is too small: the error lists flags that fit', async () => {
   const argv = ['estimate', '-m', model.file, '--width', '320', '--height', '192']
-  const { stages } = JSON.parse((await cli([...argv, '--json'])).stdout) as { stages: { unet: { peak: number } } }
-  const { code, stderr } = await cli([...argv, '--max-bytes', String(Math.round(0.97 * stages.unet.peak))])
+  const { floorBytes } = JSON.parse((await cli([...argv, '--json'])).stdout) as { floorBytes: number }
+  const { code, stderr } = await cli([...argv, '--max-bytes', String(Math.round(0.97 * floorBytes))])
   expect(code).toBe(1)
   expect(stderr).toMatch(/^latent: .* needs [\d.]+ MiB .*What fits: .* \(ERR_OUT_OF_MEMORY\)\ntry: --width \d+ --height \d+( --\S+ \S+)*\n$/)
   // Of those, the ones that the command has: the demo has no sizes.
-  const demo = await cli(['demo', '--max-bytes', '14000000', '-o', at('bounded.png')])
+  const demo = await cli(['demo', '--max-bytes', '12000000', '-o', at('bounded.png')])
   expect(demo.code).toBe(1)
   expect(demo.stderr).toMatch(/\ntry: --(memory|dtype) \S+( --(memory|dtype) \S+)*\n$/)
 })
