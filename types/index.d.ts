@@ -2438,6 +2438,7 @@ export declare interface Versions {
         features: string[];
         cores: number;
     };
+    /** Kinds of devices whose library is known: the CPU, GPUs named in the environment, and those that this process has prepared. Nothing is loaded for it. */
     backends: string[];
 }
 

@@ -21,6 +21,7 @@ export interface Versions {
   version: string
   ggml: string
   cpu: { brand: string; features: string[]; cores: number }
+  /** Kinds of devices whose library is known: the CPU, GPUs named in the environment, and those that this process has prepared. Nothing is loaded for it. */
   backends: string[]
 }
 

@@ -21,6 +21,10 @@ export interface FoundLibrary {
   refused?: string
 }
 
+function variableOf(kind: GpuKind): string {
+  return `LATENT_${kind.toUpperCase()}_LIBRARY`
+}
+
 function versionOf(manifest: string): string {
   return String((JSON.parse(readFileSync(manifest, 'utf8')) as { version?: unknown }).version)
 }
@@ -32,7 +36,7 @@ export function findGpuLibrary(
   env: NodeJS.ProcessEnv = process.env,
   ours: string = packageVersion(),
 ): FoundLibrary | undefined {
-  const variable = `LATENT_${kind.toUpperCase()}_LIBRARY`
+  const variable = variableOf(kind)
   const given = env[variable]
   if (given) {
     const file = path.resolve(given)
@@ -67,7 +71,9 @@ export function probeGpuLibrary(
 ): Promise<string | undefined> {
   const what = `the ${titles[kind]} or the driver`
   return new Promise((resolve) => {
-    const env = { ...process.env, ELECTRON_RUN_AS_NODE: '1' }
+    const env: NodeJS.ProcessEnv = { ...process.env, ELECTRON_RUN_AS_NODE: '1' }
+    // Only this library is tested there, so that a crash is not another one's.
+    for (const each of gpuKinds) delete env[variableOf(each)]
     execFile(process.execPath, [script, kind, library], { env, timeout, killSignal: 'SIGKILL', windowsHide: true }, (error, stdout) => {
       if (stdout.trimEnd().endsWith('ok')) resolve(undefined)
       else if (error?.killed) resolve(`${what} did not answer within ${timeout / 1000} seconds (${library})`)

@@ -1,7 +1,7 @@
 #include "bindings/exports.h"
 
+#include <algorithm>
 #include <cmath>
-#include <set>
 
 #include "bindings/arguments.h"
 #include "bindings/requests.h"
@@ -45,8 +45,8 @@ Json kernels_json(const std::string & home) {
 
 Napi::Value versions(const Napi::CallbackInfo & info) {
     return guarded(info.Env(), [&] {
-        std::set<std::string> backends;
-        for (const graph::DeviceInfo & device : graph::list_devices()) backends.insert(device.kind);
+        std::vector<std::string> backends = graph::device_kinds();
+        std::sort(backends.begin(), backends.end());
         return json_to_js(info.Env(),
                           {{"version", LATENT_VERSION},
                            {"ggml", LATENT_GGML_VERSION},

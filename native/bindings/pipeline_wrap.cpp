@@ -23,11 +23,7 @@ constexpr size_t max_reported_bytes = size_t{256} << 20;
 
 /// Calls on one device use one queue, by whatever name the device was requested.
 std::string queue_key(const std::string & device) {
-    for (const graph::DeviceInfo & info : graph::list_devices()) {
-        const bool named = device == info.name || device == info.kind || (device == "auto" && info.kind == "cpu");
-        if (named && info.refused.empty()) return "device " + info.name;
-    }
-    return "device " + device;
+    return "device " + graph::device_name(device);
 }
 
 Napi::Value make_latents(Napi::Env env, const std::shared_ptr<pipeline::Latents> & latents, const PipelinePtr & owner) {

@@ -13,6 +13,36 @@ namespace latent::graph {
 
 namespace {
 
+struct Found {
+    const DeviceSource * source = nullptr;
+    std::string name;
+    std::string refused, known;  // why there is none, and the usable devices that were looked at
+};
+
+// Only the wanted kind is listed, as that starts its driver, and the CPU. "auto" is the CPU until the golden tests of a backend
+// have run on such a device (docs/gpu.md).
+Found find(const std::string & name) {
+    const std::string wanted = name == "auto" ? "cpu" : name, kind = wanted.substr(0, wanted.find(':'));
+    Found found;
+    for (const DeviceSource & source : device_sources()) {
+        if (source.kind != kind && source.kind != "cpu") continue;
+        for (const DeviceInfo & info : source.list(source.kind)) {
+            // An entry without a number says why its kind has no devices.
+            const bool named = wanted == info.name || wanted == info.kind;
+            const bool whole_kind = info.name == info.kind && info.kind == kind && !info.refused.empty();
+            if (!named && !whole_kind) {
+                if (info.refused.empty()) found.known += (found.known.empty() ? "" : ", ") + info.name;
+            } else if (info.refused.empty()) {
+                found.source = &source, found.name = info.name;
+                return found;
+            } else if (found.refused.empty()) {
+                found.refused = "The device \"" + (named ? info.name : wanted) + "\" cannot be used: " + info.refused;
+            }
+        }
+    }
+    return found;
+}
+
 [[noreturn]] void refuse(const std::string & name, const std::string & why, const std::string & known) {
     throw Error(ErrorCode::device, why + " Devices: " + known + ".", Json{{"device", name}, {"devices", known}}.dump());
 }
@@ -25,32 +55,33 @@ Device::Device(std::string name, std::string kind, int threads)
 std::vector<DeviceInfo> list_devices() {
     std::vector<DeviceInfo> all;
     for (const DeviceSource & source : device_sources()) {
-        for (DeviceInfo & info : source.list()) all.push_back(std::move(info));
+        for (DeviceInfo & info : source.list(source.kind)) all.push_back(std::move(info));
     }
     return all;
 }
 
-// "auto" is the CPU until the golden tests of a backend have run on such a device (docs/gpu.md).
+std::vector<std::string> device_kinds() {
+    std::vector<std::string> kinds;
+    for (const DeviceSource & source : device_sources())
+        if (source.given(source.kind)) kinds.push_back(source.kind);
+    return kinds;
+}
+
+std::string device_name(const std::string & name) {
+    const Found found = find(name);
+    return found.source ? found.name : name;
+}
+
 std::shared_ptr<Device> Device::create(const std::string & name, int threads) {
     kernels::kernels_allowed("portable"), preferred_home();  // throws if the environment names something unknown
-    const std::string wanted = name == "auto" ? "cpu" : name;
-    std::string known, refused;
-    for (const DeviceSource & source : device_sources()) {
-        for (const DeviceInfo & info : source.list()) {
-            if (wanted != info.name && wanted != info.kind) {
-                if (info.refused.empty()) known += (known.empty() ? "" : ", ") + info.name;
-                continue;
-            }
-            if (info.refused.empty()) return source.open(info.name, threads);
-            if (refused.empty()) refused = "The device \"" + info.name + "\" cannot be used: " + info.refused;
-        }
-    }
-    refuse(name, refused.empty() ? "There is no device \"" + name + "\"." : refused, known);
+    const Found found = find(name);
+    if (found.source) return found.source->open(found.name, threads);
+    refuse(name, found.refused.empty() ? "There is no device \"" + name + "\"." : found.refused, found.known);
 }
 
 uint64_t Device::available() const {
-    const uint64_t free = info().memory_free;
-    return free ? free : UINT64_MAX;
+    const DeviceInfo now = info();
+    return now.memory_known ? now.memory_free : UINT64_MAX;
 }
 
 void Device::require(uint64_t bytes, const std::string & what) const {

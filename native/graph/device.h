@@ -20,6 +20,7 @@ struct DeviceInfo {
     std::string description;    // the hardware, as named by its maker
     uint64_t memory_total = 0;  // bytes
     uint64_t memory_free = 0;   // bytes that could be allocated now
+    bool memory_known = false;  // the system tells memory_free
     std::string home;           // the default home for networks on this device
     std::string refused;        // why it cannot be used; empty if it can
 };
@@ -72,9 +73,17 @@ using DevicePtr = std::shared_ptr<Device>;
 /// Every device of this build and machine, unusable ones with the reason. The CPU is always listed, as the last.
 std::vector<DeviceInfo> list_devices();
 
-/// A source of devices for list_devices() and Device::create().
+/// The kinds of devices that have a library, and the CPU. Loads nothing.
+std::vector<std::string> device_kinds();
+/// The name of the device that create() opens, or `name` if there is none. As create(), it starts only the driver of that kind.
+std::string device_name(const std::string & name);
+
+/// A source of the devices of one kind for list_devices() and Device::create().
 struct DeviceSource {
-    std::vector<DeviceInfo> (*list)();
+    std::string kind;
+    /// Whether a library for them is given. Does not load it.
+    bool (*given)(const std::string & kind);
+    std::vector<DeviceInfo> (*list)(const std::string & kind);
     /// `name` is one of list().
     DevicePtr (*open)(const std::string & name, int threads);
 };

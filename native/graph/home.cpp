@@ -20,7 +20,12 @@ const std::vector<const Home *> & homes() {
 
 // The CPU is last.
 const std::vector<DeviceSource> & device_sources() {
-    static const std::vector<DeviceSource> all = {cuda_devices(), backend_devices(), cpu_devices()};
+    static const std::vector<DeviceSource> all = [] {
+        std::vector<DeviceSource> sources = backend_devices();
+        sources.insert(sources.begin(), cuda_devices());
+        sources.push_back(cpu_devices());
+        return sources;
+    }();
     return all;
 }
 

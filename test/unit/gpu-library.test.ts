@@ -57,6 +57,22 @@ describe('probeGpuLibrary', () => {
     expect(await probe("process.stdout.write(process.argv[2] === 'vulkan' && process.argv[3] === 'engine.so' ? 'ok\\n' : '')")).toBeUndefined()
   })
 
+  test('the child process knows no other library', async () => {
+    const before = { ...process.env }
+    for (const kind of gpuKinds) process.env[`LATENT_${kind.toUpperCase()}_LIBRARY`] = '/crashes.so'
+    try {
+      expect(
+        await probe("process.stdout.write(Object.keys(process.env).some((name) => /^LATENT_.*_LIBRARY$/.test(name)) ? '' : 'ok')"),
+      ).toBeUndefined()
+    } finally {
+      for (const kind of gpuKinds) {
+        const name = `LATENT_${kind.toUpperCase()}_LIBRARY`
+        if (before[name] === undefined) delete process.env[name]
+        else process.env[name] = before[name]
+      }
+    }
+  })
+
   test('a child process that crashes, fails or hangs is reported, and this process survives', async () => {
     expect(await probe('process.abort()')).toMatch(process.platform === 'win32' ? /Vulkan backend.*exit code/ : /Vulkan backend.*SIGABRT/)
     expect(await probe('process.exit(3)')).toMatch(/exit code 3/)

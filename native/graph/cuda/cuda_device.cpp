@@ -38,7 +38,7 @@ DeviceInfo describe(const latent_cuda_api & api, int index) {
     return info;
 }
 
-std::vector<DeviceInfo> list() {
+std::vector<DeviceInfo> list(const std::string &) {
     const CudaLibrary library = cuda_library();
     if (!library.refused.empty()) return {refused(cuda_kind, "", library.refused)};
     if (!library.api) return {};
@@ -76,7 +76,7 @@ DeviceInfo CudaDevice::info() const {
     std::unique_lock<std::mutex> free(mutex_, std::try_to_lock);
     const bool known = free.owns_lock() && device_ && api_->device_memory(device_, &memory) == LATENT_CUDA_OK;
     const std::lock_guard<std::mutex> lock(info_mutex_);
-    if (known) info_.memory_total = memory.total, info_.memory_free = memory.free;
+    if (known) info_.memory_total = memory.total, info_.memory_free = memory.free, info_.memory_known = true;
     return info_;
 }
 
@@ -138,7 +138,7 @@ void CudaDevice::trim() {
 }
 
 DeviceSource cuda_devices() {
-    return {list, CudaDevice::open};
+    return {cuda_kind, [](const std::string &) { return cuda_library_given(); }, list, CudaDevice::open};
 }
 
 }  // namespace latent::graph

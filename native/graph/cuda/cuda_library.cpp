@@ -19,6 +19,11 @@ State & state() {
     return only;
 }
 
+std::string path_of(const State & s) {
+    const char * named = std::getenv("LATENT_CUDA_LIBRARY");
+    return !s.path.empty() ? s.path : named ? named : "";
+}
+
 CudaLibrary load(const std::string & path) {
     CudaLibrary library;
     library.path = path;
@@ -50,11 +55,15 @@ void refuse_cuda(const std::string & reason) {
     state().refused = reason;
 }
 
+bool cuda_library_given() {
+    const std::lock_guard<std::mutex> lock(state().mutex);
+    return !path_of(state()).empty() || !state().refused.empty();
+}
+
 CudaLibrary cuda_library() {
     State & s = state();
     const std::lock_guard<std::mutex> lock(s.mutex);
-    const char * named = std::getenv("LATENT_CUDA_LIBRARY");
-    const std::string path = !s.path.empty() ? s.path : named ? named : "";
+    const std::string path = path_of(s);
     if (!s.refused.empty()) return {nullptr, path, s.refused};
     if (path.empty()) return {};
     if (s.loaded.path != path) s.loaded = load(path);

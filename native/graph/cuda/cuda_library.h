@@ -21,6 +21,8 @@ struct CudaLibrary {
     std::string refused;  // why the library has no api
 };
 
+/// Whether a path or a reason against it was given. Loads nothing.
+bool cuda_library_given();
 /// Loads it if it is not loaded yet. Safe from any thread; never throws because of the library.
 CudaLibrary cuda_library();
 

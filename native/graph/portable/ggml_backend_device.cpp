@@ -46,25 +46,24 @@ DeviceInfo describe(const latent_backend_api & api, const std::string & kind, in
     info.name = name, info.kind = kind, info.description = found.description;
     if (kind == "metal") info.description += " (checked by rule, not run by us)";  // docs/gpu.md
     info.memory_total = found.memory_total, info.memory_free = found.memory_free;
+    info.memory_known = found.memory_total > 0;
     info.home = home_for(kind).name();
     if (float32) *float32 = found.float32 != 0;
     return info;
 }
 
-std::vector<DeviceInfo> list() {
+std::vector<DeviceInfo> list(const std::string & kind) {
     std::vector<DeviceInfo> all;
-    for (const std::string & kind : backend_kinds()) {
-        const BackendLibrary library = backend_library(kind);
-        int32_t count = 0;
-        if (!library.refused.empty()) {
-            all.push_back(refused(kind, kind, library.refused));
-        } else if (library.api && library.api->device_count(&count) != LATENT_BACKEND_OK) {
-            all.push_back(refused(kind, kind, library.api->last_error()));
-        } else if (library.api && count == 0) {
-            all.push_back(refused(kind, kind, "the driver lists no GPU that ggml supports"));
-        }
-        for (int index = 0; index < count; ++index) all.push_back(describe(*library.api, kind, index));
+    const BackendLibrary library = backend_library(kind);
+    int32_t count = 0;
+    if (!library.refused.empty()) {
+        all.push_back(refused(kind, kind, library.refused));
+    } else if (library.api && library.api->device_count(&count) != LATENT_BACKEND_OK) {
+        all.push_back(refused(kind, kind, library.api->last_error()));
+    } else if (library.api && count == 0) {
+        all.push_back(refused(kind, kind, "the driver lists no GPU that ggml supports"));
     }
+    for (int index = 0; index < count; ++index) all.push_back(describe(*library.api, kind, index));
     return all;
 }
 
@@ -204,8 +203,10 @@ std::vector<OpTime> GgmlBackendDevice::stop_profile() {
     return rows;
 }
 
-DeviceSource backend_devices() {
-    return {list, GgmlBackendDevice::open};
+std::vector<DeviceSource> backend_devices() {
+    std::vector<DeviceSource> all;
+    for (const std::string & kind : backend_kinds()) all.push_back({kind, backend_library_given, list, GgmlBackendDevice::open});
+    return all;
 }
 
 }  // namespace latent::graph

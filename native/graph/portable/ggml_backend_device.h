@@ -48,7 +48,7 @@ private:
     std::map<std::string, OpTime> profile_;
 };
 
-/// The devices of the backend libraries (ggml_library.h); unusable ones with the reason.
-DeviceSource backend_devices();
+/// The devices of each backend library (ggml_library.h); unusable ones with the reason.
+std::vector<DeviceSource> backend_devices();
 
 }  // namespace latent::graph

@@ -41,6 +41,7 @@ DeviceInfo describe_cpu() {
     info.description = cpu_brand();
     info.memory_total = total_memory();
     info.memory_free = available_memory();
+    info.memory_known = info.memory_free > 0;
     return info;
 }
 
@@ -150,8 +151,9 @@ void GgmlCpuDevice::reuse_memory(bool on) {
 }
 
 DeviceSource cpu_devices() {
-    const auto list = [] { return std::vector<DeviceInfo>{describe_cpu()}; };
-    return {list, GgmlCpuDevice::open};
+    const auto given = [](const std::string &) { return true; };
+    const auto list = [](const std::string &) { return std::vector<DeviceInfo>{describe_cpu()}; };
+    return {cpu_kind, given, list, GgmlCpuDevice::open};
 }
 
 }  // namespace latent::graph

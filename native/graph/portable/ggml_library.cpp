@@ -36,6 +36,14 @@ State & state_of(const std::string & kind) {
     return states().by_kind[kind];
 }
 
+std::string path_of(const std::string & kind, const State & state) {
+    if (!state.path.empty()) return state.path;
+    std::string variable = "LATENT_" + kind + "_LIBRARY";
+    std::transform(variable.begin(), variable.end(), variable.begin(), [](unsigned char c) { return std::toupper(c); });
+    const char * named = std::getenv(variable.c_str());
+    return named ? named : "";
+}
+
 void pass_log(int32_t level, const char * text) {
     pass_ggml_log(level, text);
 }
@@ -79,13 +87,16 @@ void refuse_backend(const std::string & kind, const std::string & reason) {
     state_of(kind).refused = reason;
 }
 
+bool backend_library_given(const std::string & kind) {
+    const std::lock_guard<std::mutex> lock(states().mutex);
+    const State & state = state_of(kind);
+    return !path_of(kind, state).empty() || !state.refused.empty();
+}
+
 BackendLibrary backend_library(const std::string & kind) {
     const std::lock_guard<std::mutex> lock(states().mutex);
     State & state = state_of(kind);
-    std::string variable = "LATENT_" + kind + "_LIBRARY";
-    std::transform(variable.begin(), variable.end(), variable.begin(), [](unsigned char c) { return std::toupper(c); });
-    const char * named = std::getenv(variable.c_str());
-    const std::string path = !state.path.empty() ? state.path : named ? named : "";
+    const std::string path = path_of(kind, state);
     if (!state.refused.empty()) return {nullptr, path, state.refused};
     if (path.empty()) return {};
     if (state.loaded.path != path) state.loaded = load(kind, path);

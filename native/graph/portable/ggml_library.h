@@ -24,6 +24,8 @@ struct BackendLibrary {
     std::string refused;  // why the library has no api
 };
 
+/// Whether a path or a reason against it was given. Loads nothing.
+bool backend_library_given(const std::string & kind);
 /// Loads it if it is not loaded yet. Safe from any thread; never throws because of the library.
 BackendLibrary backend_library(const std::string & kind);
 

@@ -142,6 +142,23 @@ bool contains(const std::string & text, const std::string & part) {
 
 }  // namespace
 
+TEST(only_the_wanted_driver_is_started) {
+    if (real_device()) return;
+    const auto started = [] { return dlopen(LATENT_BACKEND_NEXT, RTLD_NOW | RTLD_NOLOAD) != nullptr; };
+    setenv("LATENT_METAL_LIBRARY", LATENT_BACKEND_NEXT, 1);
+    CHECK(graph::device_kinds() == (std::vector<std::string>{"metal", "cpu"}));
+    for (const char * name : {"cpu", "auto"}) CHECK(graph::Device::create(name)->kind() == "cpu");
+    CHECK(graph::device_name("auto") == "cpu" && graph::device_name("cuda") == "cuda");
+    CHECK(open_gpu("vulkan:0")->name() == "vulkan:0" && graph::device_name("vulkan") == "vulkan:0");
+    CHECK_THROWS(graph::Device::create("vulkan:99"), ErrorCode::device);
+    CHECK_THROWS(graph::Device::create("quantum"), ErrorCode::device);
+    CHECK(graph::device_kinds() == (std::vector<std::string>{"vulkan", "metal", "cpu"}));
+    CHECK(!started());
+    CHECK(!refusal("metal").empty() && refusal("cpu").empty());
+    CHECK(started());  // by listing all devices
+    unsetenv("LATENT_METAL_LIBRARY");
+}
+
 TEST(devices_and_refusals) {
     const DevicePtr device = gpu();
     const graph::DeviceInfo info = device->info();
@@ -301,14 +318,16 @@ TEST(libraries_that_are_refused) {
     gpu();
     graph::refuse_backend("vulkan", "the driver crashed");
     CHECK(graph::list_devices().front().refused == "the driver crashed" && graph::list_devices().back().kind == "cpu");
-    CHECK_THROWS(graph::Device::create("vulkan:0"), ErrorCode::device);
+    for (const char * name : {"vulkan", "vulkan:0"})
+        CHECK(contains(message_of([&] { graph::Device::create(name); }), "cannot be used: the driver crashed"));
     CHECK(graph::Device::create("cpu")->kind() == "cpu");
     graph::refuse_backend("vulkan", "");
     for (const char * other : {"/no/such/library.so", LATENT_BACKEND_NEXT}) {  // absent, and of another version
         graph::set_backend_library("vulkan", other);
         const auto found = graph::list_devices();
         CHECK(found.front().kind == "vulkan" && !found.front().refused.empty() && found.back().kind == "cpu");
-        CHECK_THROWS(graph::Device::create("vulkan"), ErrorCode::device);
+        for (const char * name : {"vulkan", "vulkan:0"})
+            CHECK(contains(message_of([&] { graph::Device::create(name); }), found.front().refused));
     }
     CHECK_THROWS(graph::set_backend_library("opengl", LATENT_BACKEND_FAKE), ErrorCode::invalid_argument);
     graph::set_backend_library("vulkan", LATENT_BACKEND_FAKE);
@@ -343,6 +362,12 @@ TEST(memory_that_ends) {
     CHECK_THROWS(tower.run(), ErrorCode::out_of_memory);
     fake().limit(0);
     const auto expected = tower.run();
+
+    // None is free; that is not the same as unknown.
+    fake().overdraw(true);
+    CHECK(gpu()->available() == 0);
+    CHECK_THROWS(gpu()->require(1, "a test"), ErrorCode::out_of_memory);
+    fake().overdraw(false);
 
     // Inside a graph: the device stays usable.
     fake().fail(Failure::no_memory, 0);
