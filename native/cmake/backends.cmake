@@ -4,12 +4,21 @@
 option(LATENT_VULKAN "Build the Vulkan backend, latent-vulkan.so (needs glslc, SPIRV-Headers and Vulkan-Hpp)" OFF)
 option(LATENT_METAL "Build the Metal backend, latent-metal.dylib (macOS)" OFF)
 
+# ggml's functions are extern "C" and throw here (backend_module.cpp). With /EHsc, which CMake sets,
+# MSVC assumes that they do not, and may drop the handlers.
+function(latent_c_functions_throw target)
+  if(MSVC)
+    target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:/EHs> $<$<COMPILE_LANGUAGE:CXX>:/EHc->)
+  endif()
+endfunction()
+
 # ggml's CMake files of a backend call this function. Here the backend is for its own library, so it is
 # not linked into ggml.
 function(ggml_add_backend_library backend)
   add_library(${backend} STATIC ${ARGN})
   target_link_libraries(${backend} PRIVATE ggml-base)
   target_include_directories(${backend} PRIVATE "${_ggml}/src")
+  latent_c_functions_throw(${backend})
   if(NOT MSVC)
     target_compile_options(${backend} PRIVATE -w)
   endif()
@@ -22,6 +31,7 @@ function(latent_backend_module name)
   target_include_directories(latent_${name} SYSTEM PRIVATE "${_ggml}/include" "${_ggml}/src")
   target_link_libraries(latent_${name} PRIVATE ggml-base)
   latent_warnings(latent_${name})
+  latent_c_functions_throw(latent_${name})
   set_target_properties(latent_${name} PROPERTIES PREFIX "" OUTPUT_NAME latent-${name} SUFFIX "${CMAKE_SHARED_LIBRARY_SUFFIX}")
   if(UNIX AND NOT APPLE)
     set(exports "${PROJECT_SOURCE_DIR}/native/cmake/backend-exports.map")
@@ -42,8 +52,10 @@ endfunction()
 
 if(LATENT_VULKAN)
   add_subdirectory("${_ggml}/src/ggml-vulkan" "${CMAKE_BINARY_DIR}/ggml-vulkan" EXCLUDE_FROM_ALL)
-  # Vulkan-Hpp before 1.3.272 lacks one structure that ggml names.
-  target_include_directories(ggml-vulkan BEFORE PRIVATE "${CMAKE_CURRENT_LIST_DIR}/vulkan-headers")
+  # Vulkan-Hpp before 1.3.272 lacks one structure that ggml names. MSVC has no #include_next, and its SDKs are newer.
+  if(NOT MSVC)
+    target_include_directories(ggml-vulkan BEFORE PRIVATE "${CMAKE_CURRENT_LIST_DIR}/vulkan-headers")
+  endif()
   latent_backend_module(vulkan "${PROJECT_SOURCE_DIR}/native/backend/vulkan.cpp")
   target_link_libraries(latent_vulkan PRIVATE ggml-vulkan)
   latent_backend_output(vulkan)
