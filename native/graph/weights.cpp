@@ -88,7 +88,7 @@ void WeightStore::plan(TensorSourcePtr source, const WeightPolicy & policy) {
                     Json{{"device", device_->name()}, {"precision", "exact"}}.dump());
     }
     unload();
-    streamed_.clear(), kept_ = UINT64_MAX;
+    streamed_.clear(), kept_.reset();
     for (auto & parameter : parameters()) parameter->resident.reset();
     source_ = std::move(source);
     policy_ = policy;
@@ -135,6 +135,7 @@ uint64_t WeightStore::parameter_count() const {
 void WeightStore::set_adapter(std::shared_ptr<const AdapterWeights> adapter) {
     if (!adapter && !adapter_) return;
     adapter_ = std::move(adapter);
+    kept_.reset();  // the same limit leaves room for other weights now
     ++generation_;
 }
 
@@ -265,25 +266,41 @@ uint64_t WeightStore::least_bytes() const {
     return streamable > one ? all - streamable + one : all;
 }
 
-void WeightStore::keep_within(uint64_t bytes) {
-    if (bytes == kept_) return;
-    kept_ = bytes;
-    std::vector<bool> streamed;
-    if (bytes < this->bytes() && least_bytes() < this->bytes()) {
-        uint64_t room = bytes - std::min(bytes, least_bytes());
-        streamed.resize(source_->tensors().size());
-        for (const auto & parameter : parameters()) {
-            if (!streamable(*parameter)) continue;
-            const uint64_t size = storage_->bytes(*parameter);
-            if (size <= room) {
-                room -= size;
-            } else {
-                streamed[parameter->source_index] = true;
-            }
+/// By the source's index; empty: none.
+std::vector<bool> WeightStore::streamed_if(uint64_t bytes) const {
+    const uint64_t all = this->bytes(), least = bytes < all ? least_bytes() : all;
+    if (least == all) return {};
+    std::vector<bool> streamed(source_->tensors().size());
+    uint64_t room = bytes - std::min(bytes, least);
+    for (const auto & parameter : parameters()) {
+        if (!streamable(*parameter)) continue;
+        const uint64_t size = storage_->bytes(*parameter);
+        if (size <= room) {
+            room -= size;
+        } else {
+            streamed[parameter->source_index] = true;
         }
     }
-    if (streamed != streamed_) rest();
+    return streamed;
+}
+
+uint64_t WeightStore::sum_of(const std::vector<bool> & streamed) const {
+    uint64_t total = 0;
+    if (streamed.empty()) return total;
+    for (const auto & parameter : parameters()) {
+        if (parameter->present() && streamed[parameter->source_index]) total += storage_->bytes(*parameter);
+    }
+    return total;
+}
+
+bool WeightStore::keep_within(uint64_t bytes) {
+    if (kept_ == bytes) return false;
+    kept_ = bytes;
+    std::vector<bool> streamed = streamed_if(bytes);
+    if (streamed == streamed_) return false;
+    rest();
     streamed_ = std::move(streamed);
+    return true;
 }
 
 void WeightStore::unload() {

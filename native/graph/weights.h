@@ -82,8 +82,12 @@ public:
     /// Bytes that are resident at least: everything else, and one of these weights at a time. bytes() if nothing can be streamed.
     uint64_t least_bytes() const;
     /// Keeps as many weights as `bytes`, at least least_bytes(), have room for, and streams the others; UINT64_MAX: all stay.
-    /// What is already in memory and will be streamed is dropped.
-    void keep_within(uint64_t bytes);
+    /// What is already in memory and will be streamed is dropped. Returns whether other weights are streamed than before.
+    bool keep_within(uint64_t bytes);
+    /// bytes() without those that are streamed.
+    uint64_t kept_bytes() const { return bytes() - sum_of(streamed_); }
+    /// Bytes that keep_within(bytes) would stream.
+    uint64_t streamed_bytes(uint64_t bytes) const { return sum_of(streamed_if(bytes)); }
     bool streams() const { return !streamed_.empty(); }
     bool streams(const Parameter & parameter) const { return streams() && streamed_[parameter.source_index]; }
     void advise(const Parameter & parameter, PageHint hint) const {
@@ -118,6 +122,8 @@ public:
 private:
     uint64_t own_bytes() const;
     bool streamable(const Parameter & parameter) const;
+    std::vector<bool> streamed_if(uint64_t bytes) const;
+    uint64_t sum_of(const std::vector<bool> & streamed) const;
     uint64_t largest_streamable() const;
     DType choose_dtype(const Parameter & parameter, DType stored) const;
     bool could_lie_in_file(const Parameter & parameter) const;
@@ -137,8 +143,8 @@ private:
     bool in_place_ = false;      // this part reads weights from the mapped file; see plan()
     bool lies_in_file_ = false;  // and it has such weights
     bool loaded_ = false;
-    uint64_t kept_ = UINT64_MAX;  // of keep_within()
-    std::vector<bool> streamed_;  // by the source's index; empty: none
+    std::optional<uint64_t> kept_;  // of keep_within(); unset: the choice is out of date
+    std::vector<bool> streamed_;    // by the source's index; empty: none
     mutable bool touched_ = false;
     uint64_t generation_ = 0;
 };

@@ -53,7 +53,7 @@ StagePlan FirstStageRunner::plan_within(const std::function<StagePlan(PartReside
         if (error.code() != ErrorCode::out_of_memory) throw;
     }
     StagePlan streamed = plan(WeightUse::streamed);
-    streamed.weights = residency_.room_for(*network_, WeightUse::streamed, streamed.held + streamed.bytes);
+    streamed.weights = residency_.room_for(*network_, streamed.held + streamed.bytes);
     return streamed;
 }
 
@@ -109,7 +109,7 @@ StagePlan FirstStageRunner::plan_encode_with(int64_t height, int64_t width, int6
 
 Latents FirstStageRunner::encode_raw(const ImageTensor & image, const JobContext & job) {
     require_encoder("encode");
-    residency_.use(*network_, job);
+    residency_.prepare(*network_, job);
     const auto [n, c, h, w] = image.shape;
     const int factor = form_.downsampling;
     if (n < 1 || c != form_.in_channels || h < 1 || w < 1 || h % factor != 0 || w % factor != 0) {
@@ -177,13 +177,13 @@ ImageTensor FirstStageRunner::decode(const Latents & latents, bool quantise, con
 }
 
 ImageTensor FirstStageRunner::decode_unscaled(const Latents & z, bool quantise, const JobContext & job) {
-    residency_.use(*network_, job);
+    residency_.prepare(*network_, job);
     const auto [n, c, h, w] = z.shape;
     const int factor = form_.downsampling;
     const uint64_t area = static_cast<uint64_t>(n * h * factor) * static_cast<uint64_t>(w * factor);
     require_memory(area * static_cast<uint64_t>(form_.out_channels) * sizeof(float), "decode: an image of this size");
 
-    const StagePlan plan = plan_decode(h, w, n);
+    const StagePlan plan = plan_decode(h, w, n, residency_.host_graph_bytes(*network_));
     residency_.keep_within(*network_, plan.weights);
     const auto run = [&](const ImageTensor & tile) {
         ImageTensor pixels{{1, form_.out_channels, tile.shape[2] * factor, tile.shape[3] * factor}, {}};

@@ -154,6 +154,18 @@ Stages::Stages(const LoadRequest & load, OpenedModelPtr model, graph::DevicePtr 
         residency.accompany(preview_stage->network(), denoiser->network());
         if (refiner) residency.accompany(preview_stage->network(), refiner->denoiser().network());
     }
+    residency.measure_graphs([this](const models::Network & network) {
+        const int64_t side = opened->spec.image_size;
+        const auto bytes_of = [&](const Conditioners * of) {
+            if (of) {
+                for (const auto & [each, measure] : of->measure(side, side)) {
+                    if (each == &network) return measure.bytes;
+                }
+            }
+            return uint64_t{0};
+        };
+        return std::max(bytes_of(conditioners.get()), bytes_of(refiner ? &refiner->conditioners() : nullptr));
+    });
     residency.settle();
     residency.refresh_usage();
 }

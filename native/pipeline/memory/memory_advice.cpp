@@ -137,12 +137,8 @@ Alternatives MemoryPlanner::alternatives_to(const Demand & demand) const {
         PartResidency & parts = other->stages.residency;
         parts.suppose(bound ? limit : 0, held);
         try {
-            uint64_t peak = demand.peak(other->planner, alternative);
             // The other parts are loaded too.
-            using WeightUse = PartResidency::WeightUse;
-            for (const models::Network * network : parts.parts())
-                peak = std::max(peak,
-                                parts.bytes_with(*network, parts.can_stream(*network) ? WeightUse::streamed : WeightUse::whole));
+            const uint64_t peak = std::max(demand.peak(other->planner, alternative), parts.least_to_load());
             return PlanAnswer{peak <= limit, peak};
         } catch (const Error & error) {
             if (error.code() != ErrorCode::out_of_memory) throw;
@@ -162,7 +158,10 @@ uint64_t MemoryPlanner::floor_of(const PictureOutline & picture) const {
         other.stages.residency.suppose(limit, 0);
         try {
             (void)other.planner.stages_of(picture);
-            return limit + adapters;
+            // Parts that make no images (image encoders) are loaded as well.
+            const uint64_t parts = other.stages.residency.least_to_load();
+            if (parts <= limit) return limit + adapters;
+            limit = parts;
         } catch (const Error & error) {
             if (error.code() != ErrorCode::out_of_memory) throw;
             const uint64_t required = Json::parse(error.details()).value("required", uint64_t{0});

@@ -180,17 +180,16 @@ uint64_t MemoryPlanner::peak_of(const Json & stages, const PictureOutline & pict
 Json MemoryPlanner::stages_of(const PictureOutline & picture) const {
     const Frame frame = frame_of(picture);
     Json stages = Json::object();
-    // `kept`: bytes of the network's weights that a plan keeps, UINT64_MAX: all. `held` includes as many as its use needs.
+    // `held` includes as many bytes of weights as the use of `kept` needs at least.
     const auto add = [&](const std::string & name, const models::Network & network, uint64_t compute, uint64_t held,
-                         uint64_t kept) {
+                         const KeptWeights & kept) {
         using WeightUse = PartResidency::WeightUse;
-        const bool streams = kept < network.weights().bytes();
-        const uint64_t least = stages_.residency.bytes_with(network, streams ? WeightUse::streamed : WeightUse::whole);
-        const uint64_t more = streams ? kept - std::min(kept, network.weights().least_bytes()) : 0;  // beyond the least
+        const uint64_t least = stages_.residency.bytes_with(network, kept.streamed ? WeightUse::streamed : WeightUse::whole);
+        const uint64_t more = kept.streamed ? kept.bytes - network.weights().least_bytes() : 0;  // beyond the least
         const uint64_t peak = compute + held + more, weights = least + more;
         if (stages.contains(name) && stages[name]["peak"].get<uint64_t>() >= peak) return;  // one after another
         stages[name] = {{"weights", weights},
-                        {"streamed", streams ? network.weights().bytes() - kept : 0},
+                        {"streamed", network.weights().streamed_bytes(kept.bytes)},
                         {"compute", compute},
                         {"pictures", held - least},
                         {"peak", peak}};
@@ -200,7 +199,7 @@ Json MemoryPlanner::stages_of(const PictureOutline & picture) const {
         for (const auto & [network, measure] : measure_conditioners(frame)) {
             const PartResidency::WeightUse use = stages_.residency.use_of(*network);
             add(network->weights().part(), *network, measure.bytes, stages_.residency.bytes_with(*network, use),
-                use == PartResidency::WeightUse::whole ? UINT64_MAX : network->weights().least_bytes());
+                use == PartResidency::WeightUse::whole ? KeptWeights{} : KeptWeights{true, network->weights().least_bytes()});
         }
     }
     DenoisingCall call;

@@ -6,7 +6,6 @@
 #include "core/log.h"
 #include "core/memory.h"
 #include "core/parts.h"
-#include "pipeline/memory/stage_plan.h"
 #include "pipeline/messages.h"
 
 namespace latent::pipeline {
@@ -63,12 +62,16 @@ void PartResidency::load(const JobContext & job) {
     refresh_usage();
 }
 
-void PartResidency::use(models::Network & network, const JobContext & job, std::optional<uint64_t> weights) {
+void PartResidency::use(models::Network & network, const JobContext & job, std::optional<KeptWeights> weights) {
+    prepare(network, job);
+    if (!weights && use_of(network) == WeightUse::streamed) weights = KeptWeights{true, network.weights().least_bytes()};
+    keep_within(network, weights.value_or(KeptWeights{}));
+}
+
+void PartResidency::prepare(models::Network & network, const JobContext & job) {
     if (before_use_) before_use_(job);
     make_room_for(network);
     network.weights().check_files();
-    const uint64_t least = use_of(network) == WeightUse::whole ? UINT64_MAX : network.weights().least_bytes();
-    keep_within(network, weights.value_or(least));
     if (network.weights().loaded()) return;
     const auto start = std::chrono::steady_clock::now();
     network.weights().load(job);
@@ -135,24 +138,45 @@ void PartResidency::unload() {
 // ---- counting --------------------------------------------------------------------------------------------------------
 
 bool PartResidency::can_stream(const models::Network & network) const {
-    return bound() > 0 && network.weights().least_bytes() < network.weights().bytes();
+    const auto shrinks = [&](const models::Network * each) {
+        return (each == &network || is_host(network, *each)) && each->weights().least_bytes() < each->weights().bytes();
+    };
+    return bound() > 0 && std::any_of(parts_.begin(), parts_.end(), shrinks);
 }
 
 PartResidency::WeightUse PartResidency::use_of(const models::Network & network) const {
-    return can_stream(network) && bytes_with(network) > bound() / 4 * 3 ? WeightUse::streamed : WeightUse::whole;
+    if (!can_stream(network)) return WeightUse::whole;
+    const uint64_t graph = measure_graph_ ? measure_graph_(network) : 0;
+    return bytes_with(network) + graph > bound() ? WeightUse::streamed : WeightUse::whole;
 }
 
-uint64_t PartResidency::room_for(const models::Network & network, WeightUse use, uint64_t planned) const {
-    if (use == WeightUse::whole) return UINT64_MAX;
-    return network.weights().least_bytes() + (bound() - std::min(bound(), planned));
+uint64_t PartResidency::least_to_load() const {
+    uint64_t most = 0;
+    for (const models::Network * network : parts_) {
+        most = std::max(most, bytes_with(*network, can_stream(*network) ? WeightUse::streamed : WeightUse::whole));
+    }
+    return most;
 }
 
-void PartResidency::keep_within(models::Network & network, uint64_t bytes) {
-    network.weights().keep_within(bytes);
-    if (!network.weights().streams()) return;
+KeptWeights PartResidency::room_for(const models::Network & network, uint64_t planned) const {
+    const uint64_t room = network.weights().least_bytes() + (bound() - std::min(bound(), planned));
+    return {true, std::min(room, network.weights().bytes())};
+}
+
+void PartResidency::keep_within(models::Network & network, const KeptWeights & kept) {
+    if (network.weights().keep_within(kept.bytes)) refresh_usage();
+    if (!kept.streamed) return;
     for (models::Network * other : parts_) {
         if (is_host(network, *other)) other->weights().rest();
     }
+}
+
+uint64_t PartResidency::host_graph_bytes(const models::Network & network) const {
+    uint64_t total = 0;
+    for (const models::Network * other : parts_) {
+        if (is_host(network, *other)) total += other->runner().bytes();
+    }
+    return total;
 }
 
 uint64_t PartResidency::bytes_with(const models::Network & network, WeightUse use) const {
@@ -187,7 +211,7 @@ void PartResidency::refresh_usage() {
     Json parts = Json::object();
     uint64_t weights = 0, compute = 0;
     for (const models::Network * network : parts_) {
-        const uint64_t bytes = network->weights().loaded() ? network->weights().bytes() : network->weights().adapter_bytes();
+        const uint64_t bytes = network->weights().loaded() ? network->weights().kept_bytes() : network->weights().adapter_bytes();
         parts[network->weights().part()] = parts.value(network->weights().part(), uint64_t{0}) + bytes;
         weights += bytes;
         compute += network->runner().bytes();

@@ -10,6 +10,7 @@
 
 #include "core/json.h"
 #include "models/network.h"
+#include "pipeline/memory/stage_plan.h"
 
 namespace latent::pipeline {
 
@@ -64,9 +65,10 @@ public:
     void load(const JobContext & job);
     /// Called at the beginning of use().
     void before_use(std::function<void(const JobContext &)> action) { before_use_ = std::move(action); }
-    /// Makes the weights of a part resident and releases other parts' memory. `weights`: bytes of them to keep (keep_within());
-    /// by default as use_of() says.
-    void use(models::Network & network, const JobContext & job, std::optional<uint64_t> weights = {});
+    /// Makes the weights of a part resident and releases other parts' memory. `weights`: as use_of() says by default.
+    void use(models::Network & network, const JobContext & job, std::optional<KeptWeights> weights = {});
+    /// use() without deciding how the weights are kept: keep_within() must follow, with a plan made in between.
+    void prepare(models::Network & network, const JobContext & job);
     /// Runs a stage of a part, and again in float32 if its result is not finite, because 16-bit numbers overflow earlier and
     /// 8-bit ones have coarse scales. The part then stays in float32. Throws model_format if that does not help: a black image
     /// would look like a result.
@@ -82,14 +84,21 @@ public:
     /// Bytes of weights that are resident while a part runs: its own, those that others keep on the heap, and those of its
     /// largest host.
     uint64_t bytes_with(const models::Network & network, WeightUse use = WeightUse::whole) const;
-    /// Whether a limit is set under which less of the part's weights may be kept.
+    /// Whether a limit is set under which less of the part's weights, or of its hosts', may be kept.
     bool can_stream(const models::Network & network) const;
-    /// How a part without a plan of its own (conditioners) runs: streamed if its weights alone take most of the limit.
+    /// How a part without a plan of its own (conditioners) runs: streamed if all of its weights and its graph exceed the limit.
     WeightUse use_of(const models::Network & network) const;
-    /// The bytes of a part's own weights that a plan leaves room for: UINT64_MAX if they are whole.
-    uint64_t room_for(const models::Network & network, WeightUse use, uint64_t planned) const;
-    /// Keeps this many bytes of the part's weights, streams the rest, and makes room among the hosts if it streams.
-    void keep_within(models::Network & network, uint64_t bytes);
+    /// Gives the bytes of such a part's graph.
+    using MeasureGraph = std::function<uint64_t(const models::Network & network)>;
+    void measure_graphs(MeasureGraph measure) { measure_graph_ = std::move(measure); }
+    /// The largest bytes_with() among the parts, streamed if possible: what any limit must allow.
+    uint64_t least_to_load() const;
+    /// The weights that a streamed plan of `planned` bytes leaves room for.
+    KeptWeights room_for(const models::Network & network, uint64_t planned) const;
+    /// Keeps these weights of the part, streams its others, and makes room among the hosts if `kept` is streamed.
+    void keep_within(models::Network & network, const KeptWeights & kept);
+    /// Bytes of the graphs that a part's hosts hold while it runs.
+    uint64_t host_graph_bytes(const models::Network & network) const;
     /// Bytes available for a part's graphs, including those that new ones would replace.
     uint64_t available_to(const models::Network & network) const;
     /// Throws out_of_memory with the numbers if a stage of this many bytes, including weights, exceeds the caller's limit.
@@ -103,7 +112,7 @@ public:
     std::vector<std::string> float32_parts() const;
     /// Milliseconds spent reading weights in use().
     double load_ms() const { return load_ms_; }
-    /// { parts, compute, total } in bytes, as of the last refresh_usage(); from any thread.
+    /// { parts, compute, total } in bytes, without streamed weights, as of the last refresh_usage(); from any thread.
     Json usage() const;
     void refresh_usage();
 
@@ -122,6 +131,7 @@ private:
     MemoryClaim::Total claims_;
     double load_ms_ = 0;
     std::function<void(const JobContext &)> before_use_;
+    MeasureGraph measure_graph_;
 
     mutable std::mutex usage_mutex_;
     Json usage_;

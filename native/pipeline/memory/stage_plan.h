@@ -9,13 +9,19 @@ namespace latent::pipeline {
 constexpr uint64_t kWholeStage = 256ull << 20;  // bytes above which a first stage runs in bands: same result, less memory
 constexpr int kLowMemoryTile = 64;              // latent pixels: `largest` in low-memory mode
 
+/// What stays in memory of the weights of a network that runs, and of its hosts'.
+struct KeptWeights {
+    bool streamed = false;        // the network's weights beyond `bytes` are streamed, and its hosts' mapped weights are dropped
+    uint64_t bytes = UINT64_MAX;  // of the network's own; UINT64_MAX: all
+};
+
 /// How a network is run over an image: whole, or in tiles of `tile` latent pixels.
 struct StagePlan {
-    int tile = 0;                   // 0: whole
-    uint64_t bytes = 0;             // of one call
-    bool bands = false;             // layer by layer in bands of rows, without tiles
-    uint64_t held = 0;              // other resident bytes
-    uint64_t weights = UINT64_MAX;  // bytes of the network's weights to keep; less than they are: streamed
+    int tile = 0;        // 0: whole
+    uint64_t bytes = 0;  // of one call
+    bool bands = false;  // layer by layer in bands of rows, without tiles
+    uint64_t held = 0;   // other resident bytes
+    KeptWeights weights;
 };
 
 struct StagePlanRequest {

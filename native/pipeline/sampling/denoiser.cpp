@@ -59,7 +59,7 @@ DenoisingPlan Denoiser::plan(const DenoisingCall & call) const {
         if (error.code() != ErrorCode::out_of_memory) throw;
     }
     DenoisingPlan plan = plan_with(call, WeightUse::streamed);
-    plan.weights = residency_.room_for(*network_, WeightUse::streamed, plan.held + plan.bytes);
+    plan.weights = residency_.room_for(*network_, plan.held + plan.bytes);
     return plan;
 }
 
@@ -67,6 +67,7 @@ DenoisingPlan Denoiser::plan_with(const DenoisingCall & call, PartResidency::Wei
     const uint64_t bound = residency_.bound();
     DenoisingPlan plan;
     plan.held = residency_.bytes_with(*network_, use) + run_bytes(call) + call.beside + call.shown + residency_.claimed();
+    plan.claims = residency_.claimed() + run_bytes(call) + call.beside;
     uint64_t half = 0;
     if (options_.upscaling) {
         StagePlanRequest request{call.shape[2], call.shape[3]};
@@ -232,7 +233,13 @@ void Denoiser::evaluate(const Latents & x, Span<const double> timesteps, const G
     const Latents * concat = guidance.channels();
     const size_t row_size = output.data.size() / static_cast<size_t>(n);
     const int rows = this->rows(guidance);
-    residency_.use(*network_, job, plan.weights);
+    KeptWeights weights = plan.weights;
+    if (weights.streamed) {  // runs that began while this one was paused take room from its weights
+        const uint64_t more = residency_.claimed() - std::min(residency_.claimed(), plan.claims);
+        const uint64_t least = network_->weights().least_bytes();
+        weights.bytes = std::max(least, weights.bytes - std::min(weights.bytes, more));
+    }
+    residency_.use(*network_, job, weights);
     // Images are processed one at a time, with the evaluations of guidance as one batch, so memory does not grow with the number
     // of images.
     for (int64_t at = 0; at < n; ++at) {
@@ -279,13 +286,19 @@ int Denoiser::shared_rows(const DenoisingCall & call, int rows, uint64_t held) c
     if (options_.upscaling || options_.editing || call.deep_cache.on() || residency_.one_part_at_a_time()) return 0;
     constexpr int kMost = 64;
     const uint64_t bound = residency_.bound(), free = residency_.available_to(*network_);
+    if (residency_.can_stream(*network_)) {  // shared evaluations do not stream: `held` must count all weights
+        try {
+            (void)plan_with(call, PartResidency::WeightUse::whole);
+        } catch (const Error & error) {
+            if (error.code() != ErrorCode::out_of_memory) throw;
+            return 0;
+        }
+    }
     for (rows = std::min(rows, kMost); rows > call.rows; --rows) {
         DenoisingCall shared = call;
         shared.rows = rows;
         const uint64_t bytes = measure(shared, {true});
-        // With all weights in memory: shared evaluations do not stream.
-        const uint64_t others = std::max(held, residency_.bytes_with(*network_));
-        if (bytes <= free && (bound == 0 || others + bytes <= bound)) return rows;
+        if (bytes <= free && (bound == 0 || held + bytes <= bound)) return rows;
     }
     return 0;
 }

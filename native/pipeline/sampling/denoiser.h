@@ -25,11 +25,12 @@ struct DenoisingCall {
 
 /// The plan of one evaluation.
 struct DenoisingPlan {
-    bool as_batch = true;           // the evaluations of guidance run in one call
-    int tile = 0;                   // latent pixels, 0: whole
-    uint64_t held = 0;              // other resident bytes
-    uint64_t bytes = 0;             // of one call, 0: not measured, because nothing depends on it
-    uint64_t weights = UINT64_MAX;  // bytes of the network's weights to keep; less than they are: streamed
+    bool as_batch = true;  // the evaluations of guidance run in one call
+    int tile = 0;          // latent pixels, 0: whole
+    uint64_t held = 0;     // other resident bytes
+    uint64_t bytes = 0;    // of one call, 0: not measured, because nothing depends on it
+    KeptWeights weights;
+    uint64_t claims = 0;  // bytes claimed by runs that the plan counts, including its own
 };
 
 /// The guidance of an evaluation; constant during a run.

@@ -1,0 +1,131 @@
+#include "pipeline/system_checks.h"
+
+// Limits below the weights, which are then streamed from the file.
+
+using namespace loaded;
+
+namespace {
+
+LoadRequest as_stored(uint64_t max_bytes = 0) {
+    LoadRequest request = exact_request();
+    request.precision = Precision::fast;
+    request.max_bytes = max_bytes;
+    return request;
+}
+
+GenerateRequest drawing_of(const Loaded & model) {
+    GenerateRequest request;
+    request.inputs.prompt = model.tokens("ids", 0);
+    request.negative = model.tokens("ids", 1);
+    request.sampling.guidance_scale = 4;
+    request.sampling.steps = 3;
+    request.width = request.height = 64;
+    return request;
+}
+
+int most_levels_apart(const Picture & a, const Picture & b) {
+    if (a.data.size() != b.data.size()) return 255;
+    int worst = 0;  // the sums of guidance as one batch may be ordered differently
+    for (size_t i = 0; i < a.data.size(); ++i) worst = std::max(worst, std::abs(a.data[i] - b.data[i]));
+    return worst;
+}
+
+uint64_t kept_of_unet(const Loaded & model) {
+    return model->memory_usage()["parts"]["unet"];
+}
+
+}  // namespace
+
+TEST(previews_by_a_tiny_autoencoder_beside_streamed_weights) {
+    for (const bool f16 : {false, true}) {  // large enough to be streamed itself, and too small
+        golden::TempFolder folder;
+        golden::WriteOptions options;
+        options.f16 = f16;
+        golden::write_layout(golden::load("addon-taesd"), "pth", folder.path(), options);
+        LoadRequest load = as_stored();
+        load.preview_vae = folder.path() + "/taesd_decoder.pth";
+        const Loaded free("sd1", load);
+        GenerateRequest request = drawing_of(free);
+        request.preview_every = 1, request.preview_method = "taesd";
+        EstimateRequest asked{request.width, request.height, request.sampling.guidance_scale};
+        asked.preview_method = "taesd";
+        const Json whole = free->estimate(asked);
+        CHECK(whole["stages"]["preview"]["streamed"] == 0 && whole["stages"]["unet"]["streamed"] == 0);
+        load.max_bytes = whole["floor"];
+        CHECK(load.max_bytes < whole["weights"]["unet"]["bytes"].get<uint64_t>());
+
+        const Loaded bounded("sd1", load);
+        const Json plan = bounded->estimate(asked);
+        for (const auto & stage : plan["stages"].items()) {
+            CHECK(stage.value()["peak"].get<uint64_t>() <= load.max_bytes);
+            CHECK(stage.value()["pictures"].get<uint64_t>() < load.max_bytes);
+            CHECK(stage.value()["weights"].get<uint64_t>() <= load.max_bytes);
+        }
+        CHECK(plan["stages"]["unet"]["streamed"].get<uint64_t>() > 0);
+        int shown = 0;
+        uint64_t kept = 0;
+        JobContext job;
+        job.preview = [&](int, int, Picture &&) {
+            ++shown;
+            kept = kept_of_unet(bounded);
+        };
+        const Picture drawn = bounded->generate(request, job).images[0];
+        CHECK(shown == 2);
+        const uint64_t all = plan["weights"]["unet"]["bytes"], streamed = plan["stages"]["unet"]["streamed"];
+        CHECK(kept == all - streamed && kept <= load.max_bytes);
+        request.preview_every = 0;
+        CHECK(most_levels_apart(drawn, free->generate(request, {}).images[0]) <= 1);
+    }
+}
+
+TEST(adapters_leave_less_room_for_streamed_weights) {
+    golden::TempFolder folder;
+    const std::string path = golden::write_layout(golden::load("addon-norm-full"), "kohya", folder.path());
+    const Loaded free("sd1", as_stored());
+    GenerateRequest request = drawing_of(free);
+    const EstimateRequest asked{request.width, request.height, request.sampling.guidance_scale};
+    const Json whole = free->estimate(asked);
+    const uint64_t floor = whole["floor"];
+    const Loaded bounded("sd1", as_stored(floor + whole["stages"]["unet"]["weights"].get<uint64_t>() / 8));
+    const auto streamed_after_drawing = [&] {
+        uint64_t kept = 0;
+        JobContext job;
+        job.progress = [&](const Progress & at) {
+            if (at.phase == Phase::sample) kept = kept_of_unet(bounded);
+        };
+        CHECK(bounded->generate(request, job).images.size() == 1);
+        const Json plan = bounded->estimate(asked);
+        const uint64_t all = plan["weights"]["unet"]["bytes"], streamed = plan["stages"]["unet"]["streamed"];
+        CHECK(streamed > 0 && kept == all - streamed);
+        return streamed;
+    };
+    const uint64_t alone = streamed_after_drawing();
+    bounded->set_adapters({{path, 1, 1}}, {});  // replaces whole weights, which lie on the heap
+    CHECK(streamed_after_drawing() > alone);
+    bounded->set_adapters({}, {});
+    CHECK(streamed_after_drawing() == alone);
+}
+
+TEST(runs_that_begin_meanwhile_take_room_from_streamed_weights) {
+    const Loaded free("sd1", as_stored());
+    const GenerateRequest request = drawing_of(free);
+    const EstimateRequest asked{request.width, request.height, request.sampling.guidance_scale};
+    const Json whole = free->estimate(asked);
+    const uint64_t floor = whole["floor"];
+    const Loaded bounded("sd1", as_stored(floor + whole["stages"]["unet"]["weights"].get<uint64_t>() / 4));
+    const Conditioning prompt = bounded->encode_prompt(request.inputs.prompt.value(), {});
+    const auto begin = [&](int side, int count) {
+        return bounded->start_sampling(request.sampling, bounded->create_latents(side, side, count, 1, "philox"), nullptr,
+                                       &prompt, &prompt);
+    };
+    const auto paused = begin(64, 1);
+    paused->step({});
+    const uint64_t before = kept_of_unet(bounded);
+    {
+        const auto other = begin(64, 512);
+        paused->step({});
+        CHECK(kept_of_unet(bounded) < before);
+    }
+    paused->step({});
+    CHECK(kept_of_unet(bounded) == before);
+}
