@@ -44,6 +44,8 @@ public:
     /// After a step: progress, and previews if they are due.
     void report(const SamplingRun & run);
     Latents end_sampling(SamplingRun & run);
+    /// Frees what its run keeps between steps, if it will not end. The run must be gone.
+    void give_up() { shared_.reset(); }
     /// Decodes.
     GenerateResult result(const Latents & latents);
 

@@ -16,8 +16,10 @@ bool Together::attempt(Member & member, Step && step) {
         step();
         return true;
     } catch (...) {
+        const std::exception_ptr error = std::current_exception();
         member.run.reset();
-        member.asked.failed(std::current_exception());
+        member.recipe.give_up();
+        member.asked.failed(error);
         return false;
     }
 }
@@ -84,27 +86,52 @@ void Together::make_shared(const Members & members, int rows) {
     while (!active.empty()) advance(active, rows);
 }
 
-void Together::advance(Members & active, int rows) {
+/// One evaluation of each run by itself, after a common one has failed: only those that fail alone are at fault.
+Together::Members Together::evaluate_alone(const Members & members, const std::vector<EvaluationPlace> & places) {
+    stages_.denoiser->network().runner().clear();
+    Members rest;
+    for (size_t i = 0; i < members.size(); ++i) {
+        Member & member = *members[i];
+        const TogetherMember & asked = member.asked;
+        const bool went_well = attempt(member, [&] {
+            planner_.advise(
+                [&] { return planner_.pictures(planner_.outline_of(*asked.request)); },
+                [&] { member.recipe.shared()->evaluate(member.run->input(), places[i], member.run->output(), asked.job); });
+        });
+        if (went_well) rest.push_back(&member);
+    }
+    return rest;
+}
+
+void Together::advance(Members & active, int & rows) {
     std::vector<SharedEvaluation> evaluations;
+    std::vector<EvaluationPlace> places;
     Members begun;
     for (Member * member : active) {
         attempt(*member, [&] {
             const EvaluationPlace place = member->run->begin_evaluation(member->asked.job);
             evaluations.push_back(
                 {&member->run->input(), place.timestep, member->recipe.shared()->guidance_at(place), &member->run->output()});
+            places.push_back(place);
             begun.push_back(member);
         });
     }
     active.clear();
     if (begun.empty()) return;
+    bool failed = false;
     try {
         stages_.denoiser->evaluate_shared(evaluations, rows, shared_);
-    } catch (...) {
-        for (Member * member : begun) {
-            attempt(*member, [] { throw; });
+    } catch (const Error & error) {
+        if (error.code() == ErrorCode::aborted) {
+            for (Member * member : begun) attempt(*member, [] { throw; });
+            return;
         }
-        return;
+        if (error.code() == ErrorCode::out_of_memory) rows = std::max(1, rows / 2);
+        failed = true;
+    } catch (...) {
+        failed = true;
     }
+    if (failed) begun = evaluate_alone(begun, places);
     Members done;
     for (Member * member : begun) {
         const bool went_on = attempt(*member, [&] {

@@ -32,8 +32,10 @@ private:
     int rows_of(const Members & members) const;
     void make_alone(Member & member);
     void make_shared(const Members & members, int rows);
-    /// One evaluation of each run. Decodes finished ones and removes them, and those that failed.
-    void advance(Members & active, int rows);
+    /// One evaluation of each run. Decodes finished ones and removes them, and those that failed. `rows`: fewer if memory was
+    /// short.
+    void advance(Members & active, int & rows);
+    Members evaluate_alone(const Members & members, const std::vector<EvaluationPlace> & places);
 
     Stages & stages_;
     const MemoryPlanner & planner_;

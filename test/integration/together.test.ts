@@ -1,5 +1,5 @@
 /** Several generate() calls side by side: each image is that of a call by itself, and each call is followed, cancelled and fails by itself. */
-import { DiffusionPipeline, RawImage, type GenerateOptions, type GenerateResult } from '../../lib/index'
+import { DiffusionPipeline, Latents, RawImage, type GenerateOptions, type GenerateResult } from '../../lib/index'
 import { goldenModel, type GoldenModel } from '../helpers/model'
 
 let model: GoldenModel
@@ -95,6 +95,31 @@ describe('the images are those of single calls', () => {
 
   test('sizes of their own, and features that are reused, which share no calls', () =>
     compare([small, { ...small, width: 128 }, { ...small, height: 128, seed: 8 }, { ...small, deepCache: { interval: 2 } }]))
+})
+
+test('they share the calls of the U-Net', async () => {
+  const callsOf = async (action: () => Promise<unknown>) => (await exact.profile(action)).reduce((sum, { calls }) => sum + calls, 0)
+  const one = await callsOf(() => exact.generate(small))
+  const evaluations = (await callsOf(() => exact.generate({ ...small, steps: 8 }))) - one // of four steps
+  expect(evaluations).toBeGreaterThan(0)
+  const four = [7, 8, 9, 10].map((seed) => ({ ...small, seed }))
+  const together = await callsOf(() => Promise.all(exact.generateTogether(four)))
+  expect(together).toBeLessThanOrEqual(4 * one - 3 * evaluations)
+})
+
+test('a call whose numbers overflow fails alone', async () => {
+  const data = new Float32Array(256).fill(3e38)
+  const latents = await Latents.from(data, [1, 4, 8, 8])
+  const calls = [small, { ...small, seed: 8, latents }, { ...small, seed: 9 }]
+  const [one, wrong, other] = await Promise.allSettled(exact.generateTogether(calls))
+  expect(wrong).toMatchObject({ status: 'rejected', reason: { code: 'ERR_MODEL_FORMAT' } })
+  for (const [result, call] of [
+    [one, calls[0]],
+    [other, calls[2]],
+  ] as const) {
+    if (result?.status !== 'fulfilled') throw new Error('it failed with the other')
+    expect(difference(result.value, await exact.generate(call)).largest).toBeLessThanOrEqual(bounds.exact.largest)
+  }
 })
 
 test('progress and previews are those of each call', async () => {

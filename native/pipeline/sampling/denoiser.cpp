@@ -233,6 +233,7 @@ void Denoiser::evaluate(const Latents & x, Span<const double> timesteps, const G
     const Latents * concat = guidance.channels();
     const size_t row_size = output.data.size() / static_cast<size_t>(n);
     const int rows = this->rows(guidance);
+    shared_shape_ = {};
     KeptWeights weights = plan.weights;
     if (weights.streamed) {  // runs that began while this one was paused take room from its weights
         const uint64_t more = residency_.claimed() - std::min(residency_.claimed(), plan.claims);
@@ -294,11 +295,13 @@ int Denoiser::shared_rows(const DenoisingCall & call, int rows, uint64_t held) c
             return 0;
         }
     }
+    // Without a limit, a fifth of the free memory is left to everything else: all of it is never free for long.
+    const uint64_t room = bound > 0 ? free : free - free / 5;
     for (rows = std::min(rows, kMost); rows > call.rows; --rows) {
         DenoisingCall shared = call;
         shared.rows = rows;
         const uint64_t bytes = measure(shared, {true});
-        if (bytes <= free && (bound == 0 || held + bytes <= bound)) return rows;
+        if (bytes <= room && (bound == 0 || held + bytes <= bound)) return rows;
     }
     return 0;
 }
@@ -321,6 +324,9 @@ void Denoiser::forward_shared(Span<const SharedRow> rows, int64_t height, int64_
     call.shape = {static_cast<int64_t>(n), height, width, rows[0].conditioning ? rows[0].conditioning->tokens : 0};
     call.x = x, call.timesteps = timesteps, call.context = context, call.vector = vector, call.classes = classes;
     if (form_.guidance) call.guidance = weights;
+    const std::array<int64_t, 4> shape{call.shape.batch, call.shape.tokens, height, width};
+    if (residency_.bound() && shape != shared_shape_) network_->runner().clear();  // only one graph is planned
+    shared_shape_ = shape;
     residency_.run_finite(*network_, [&] {
         network_->forward(call, out, job);
         return Span<const float>(out.data(), out.size());
@@ -331,7 +337,7 @@ void Denoiser::forward_shared(Span<const SharedRow> rows, int64_t height, int64_
 void Denoiser::evaluate_shared(const std::vector<SharedEvaluation> & evaluations, int most_rows, const JobContext & job) {
     const auto [n_, c_, h, w] = evaluations.front().x->shape;
     (void)n_, (void)c_;
-    residency_.use(*network_, job);
+    residency_.use(*network_, job, KeptWeights{});  // shared_rows() has planned all weights in memory
     std::map<int64_t, std::vector<SharedRow>> by_tokens;
     std::vector<std::vector<float>> unconditional;  // the outputs of all images of an evaluation, if it is guided
     for (const SharedEvaluation & each : evaluations) {

@@ -134,6 +134,7 @@ private:
     PartResidency & residency_;
     Options options_;
     models::DenoisingForm form_;
+    std::array<int64_t, 4> shared_shape_{};  // rows, tokens and sides of the last call of several runs
 };
 
 /// The evaluations of one run: tracks where guidance is on, which features are reused, and their memory.
