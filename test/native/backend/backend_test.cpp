@@ -7,12 +7,12 @@
 
 #include "checks.h"
 #include "fake_backend.h"
+#include "golden_unet.h"
 #include "graph/home.h"
 #include "graph/portable/ggml_library.h"
 #include "memory_source.h"
 #include "models/autoencoder.h"
 #include "models/clip_text.h"
-#include "models/unet.h"
 
 using namespace latent;
 using golden::ModelCase;
@@ -57,30 +57,6 @@ WeightPolicy policy() {
 double bound(const golden::Tensor & expected) {
     return is_exact() ? expected.atol : 3e-3 * expected.max_abs;
 }
-
-struct GoldenUNet {
-    ModelCase c{"sd1"};
-    models::UNet unet;
-    std::vector<float> x = c.input("x"), context = c.input("context");
-    std::vector<double> timesteps = c.input_values<double>("t");
-    std::vector<float> out;
-    models::DenoisingInput input;
-
-    explicit GoldenUNet(const DevicePtr & device) : unet(golden::unet_config(c.params().at("unet_config").at("params")), device) {
-        const auto shape = c.shape("x");
-        out.resize(x.size());
-        input.shape = {shape[0], shape[2], shape[3], 77};
-        input.x = x, input.context = context, input.timesteps = timesteps;
-    }
-    void load(const WeightPolicy & weights) {
-        unet.weights().plan(c.weights("model.diffusion_model."), weights);
-        unet.weights().load({});
-    }
-    double difference() {
-        unet.forward(input, out, {});
-        return golden::max_difference(out, c.expected("eps"));
-    }
-};
 
 /// Linears after one another, over as many tokens as they have channels.
 struct Tower {

@@ -2,11 +2,11 @@
 #include <cstdlib>
 
 #include "checks.h"
+#include "golden_unet.h"
 #include "graph/cuda/cuda_library.h"
 #include "graph/home.h"
 #include "models/autoencoder.h"
 #include "models/clip_text.h"
-#include "models/unet.h"
 
 // The CUDA home: the golden networks through the engine's function table. Where LATENT_CUDA_LIBRARY names a library of a real
 // GPU they run there; else on the engine compiled for the host, which is slow and right.
@@ -30,22 +30,6 @@ DevicePtr gpu() {
 }
 
 const WeightPolicy fast{Precision::fast, {}};
-
-struct GoldenUNet {
-    ModelCase c{"sd1"};
-    models::UNet unet;
-    std::vector<float> x = c.input("x"), context = c.input("context");
-    std::vector<double> timesteps = c.input_values<double>("t");
-    std::vector<float> out;
-    models::DenoisingInput input;
-
-    explicit GoldenUNet(const DevicePtr & device) : unet(golden::unet_config(c.params().at("unet_config").at("params")), device) {
-        const auto shape = c.shape("x");
-        out.resize(x.size());
-        input.shape = {shape[0], shape[2], shape[3], 77};
-        input.x = x, input.context = context, input.timesteps = timesteps;
-    }
-};
 
 double relative(const std::vector<float> & a, const std::vector<float> & b) {
     double worst = 0, largest = 0;
