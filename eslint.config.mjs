@@ -70,6 +70,7 @@ export default defineConfig(
     // Tests look at untyped JSON and at what crosses process boundaries.
     files: ['test/**/*.ts'],
     rules: {
+      '@typescript-eslint/no-unused-vars': ['error', { ignoreUsingDeclarations: true }],
       '@typescript-eslint/no-unsafe-assignment': 'off',
       '@typescript-eslint/no-unsafe-member-access': 'off',
       '@typescript-eslint/no-unsafe-argument': 'off',

@@ -2,6 +2,7 @@
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { RawImage } from '../../lib/index'
+import { holdEngine } from '../helpers/held-engine'
 import { ask, startServer, type Server } from '../helpers/server'
 
 let server: Server & { lines: string[] }
@@ -51,6 +52,7 @@ test('requests cannot choose a refiner; options in a form are read', async () =>
 })
 
 test('an interrupted job is not a failure', async () => {
+  using _ = holdEngine()
   const drawing = ask(server, '/sdapi/v1/txt2img', { body: { prompt: 'x', steps: 400, width: 128, height: 128 } })
   for (;;) {
     const { json } = await ask(server, '/sdapi/v1/progress')

@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process'
 import path from 'node:path'
 import { RawImage } from '../../lib/index'
+import { holdEngine } from '../helpers/held-engine'
 import { ask, startServer, type Server } from '../helpers/server'
 
 const token = 'a-token-of-some-length'
@@ -34,6 +35,7 @@ async function runClients(): Promise<any> {
 }
 
 test('openai, ai with two providers, and stable-diffusion-api work', async () => {
+  using _ = holdEngine(({ prompt }) => prompt === 'aborted')
   const results = await runClients()
   const refused = (status: number, more: object) => expect.objectContaining({ failed: true, status, requestId: expect.any(String), ...more })
   expect(results).toEqual({
@@ -113,6 +115,7 @@ test('SillyTavern: lists models, sets one, waits until idle, generates, and inte
   const [model] = (await get('sd-models')).json
   expect((await post('options', { sd_model_checkpoint: model.title })).text).toBe('null')
   expect((await get('progress')).json).toMatchObject({ progress: 0, state: { job_count: 0 } })
+  using _ = holdEngine()
   const drawing = post('txt2img', {
     prompt: 'x',
     steps: 150,

@@ -2,6 +2,7 @@
 import { execFileSync } from 'node:child_process'
 import { RawImage } from '../../lib/index'
 import type { Job, ServerStatus } from '../../packages/server/src/protocol'
+import { holdEngine } from '../helpers/held-engine'
 import { ask, readEvents, startServer, type Server } from '../helpers/server'
 
 let server: Server & { lines: string[] }
@@ -11,7 +12,7 @@ beforeAll(async () => {
 afterAll(() => server.close())
 
 const small = { prompt: 'a red circle', steps: 2, seed: 7 }
-/** Runs until it is cancelled, as far as a test is concerned. */
+/** Enough steps to be held or stopped in the middle. */
 const long = { prompt: 'a blue square', steps: 400, seed: 1 }
 
 async function post(body: object, headers: Record<string, string> = {}): Promise<Job> {
@@ -26,6 +27,12 @@ async function finished(id: string): Promise<Job> {
   const events = readEvents((await ask(server, `/latent/v1/jobs/${id}/events`)).text)
   expect(['done', 'error']).toContain(events.at(-1)?.event)
   return get(id)
+}
+
+/** Opens streams of events. The function that it returns reads them to their ends. */
+async function listen(to: Server, paths: string[]) {
+  const open = await Promise.all(paths.map((path) => fetch(to.url + path)))
+  return () => Promise.all(open.map(async (reply) => readEvents<any>(await reply.text())))
 }
 
 test('a job returns its images and reports its progress', async () => {
@@ -98,6 +105,7 @@ test('forms with files work like JSON, and the image of a job can start another'
 })
 
 test('waiting jobs can be reordered and cancelled', async () => {
+  using held = holdEngine()
   const running = await post(long)
   const [second, third, batch, fourth] = [await post(small), await post(small), await post({ ...small, priority: 'batch' }), await post(small)]
   const order = async () => ((await ask(server, '/latent/v1/server')).json.status as ServerStatus).jobs
@@ -113,6 +121,7 @@ test('waiting jobs can be reordered and cancelled', async () => {
     status: 'cancelled',
     error: { code: 'ERR_CANCELLED' },
   })
+  held.open()
   for (const { id } of [batch, second, fourth]) expect((await finished(id)).status).toBe('succeeded')
   const events = readEvents((await ask(server, running.links.events)).text)
   expect(events.at(-1)).toMatchObject({ event: 'error', data: { status: 'cancelled' } })
@@ -152,17 +161,16 @@ test('errors found by the engine fail the job, not the server', async () => {
 // Windows has no list of processes that is as easily read.
 const onPosix = process.platform === 'win32' ? test.skip : test
 onPosix('a lost engine costs the job that ran', async () => {
-  const running = await post(long)
-  const next = await post(small)
-  const events = await fetch(`${server.url}${running.links.events}`)
-  let text = ''
-  const reader = events.body!.pipeThrough(new TextDecoderStream()).getReader()
-  while (!text.includes('"phase":"sample"')) text += (await reader.read()).value ?? ''
-  await reader.cancel()
+  expect((await ask(server, '/latent/v1/models/tiny-scenes/load', { method: 'POST' })).status).toBe(200)
   const { models } = (await ask(server, '/latent/v1/models')).json as { models: { loaded: boolean }[] }
   expect(models).toEqual([expect.objectContaining({ name: 'tiny-scenes', loaded: true, pulled: false })])
   const engines = enginesOf(process.pid)
   expect(engines.length).toBeGreaterThan(0)
+  // Stopped, so that the job cannot end before: host.test.ts kills engines in the middle of a step.
+  for (const pid of engines) process.kill(pid, 'SIGSTOP')
+  const running = await post(long)
+  const next = await post(small)
+  expect((await get(running.id)).status).toBe('running')
   for (const pid of engines) process.kill(pid, 'SIGKILL')
   expect(await finished(running.id)).toMatchObject({ status: 'failed', error: { code: 'ERR_ENGINE_EXITED', retriable: true } })
   expect((await finished(next.id)).status).toBe('succeeded')
@@ -201,6 +209,7 @@ test('tokens, estimates and model information', async () => {
 
 test('the queue is limited, and closing the server notifies waiting clients', async () => {
   const one = await startServer({ limits: { maxQueue: 1, maxSteps: 400, maxTotalSteps: 400 }, graceMs: 0 })
+  using _ = holdEngine()
   try {
     const body = long
     const running = (await ask(one, '/latent/v1/jobs', { body })).json as Job
@@ -208,10 +217,9 @@ test('the queue is limited, and closing the server notifies waiting clients', as
     expect((await ask(one, '/readyz')).status).toBe(503)
     const full = await ask(one, '/latent/v1/jobs', { body })
     expect([full.status, full.json.error.code, Number(full.headers['retry-after'])]).toEqual([429, 'ERR_BUSY', expect.any(Number)])
-    const told = Promise.all([running.links.events, '/latent/v1/events'].map(async (path) => readEvents<any>((await ask(one, path)).text)))
-    await new Promise((resolve) => setTimeout(resolve, 200))
+    const told = await listen(one, [running.links.events, '/latent/v1/events'])
     await one.close()
-    const [job, status] = await told
+    const [job, status] = await told()
     expect(job!.at(-1)).toMatchObject({ event: 'error', data: { error: { code: 'ERR_CLOSING', retriable: true } } })
     expect(status!.map(({ event }) => event)).toEqual([...status!.slice(0, -1).map(() => 'status'), 'error'])
     await expect(ask(one, '/healthz')).rejects.toThrow()
@@ -222,13 +230,14 @@ test('the queue is limited, and closing the server notifies waiting clients', as
 
 test('a job that runs when the server closes is finished and reported', async () => {
   const one = await startServer({ limits: { maxSteps: 400, maxTotalSteps: 400 }, graceMs: 120_000 })
+  using held = holdEngine()
   try {
     const { links } = (await ask(one, '/latent/v1/jobs', { body: { ...small, steps: 40 } })).json as Job
     const waiting = (await ask(one, '/latent/v1/jobs', { body: small })).json as Job
-    const told = Promise.all([links.events, waiting.links.events].map(async (path) => readEvents<any>((await ask(one, path)).text)))
-    await new Promise((resolve) => setTimeout(resolve, 100))
+    const told = await listen(one, [links.events, waiting.links.events])
     const closed = one.close()
-    const [ran, waited] = await told
+    held.open()
+    const [ran, waited] = await told()
     expect(ran!.slice(-2).map(({ event }) => event)).toEqual(['image', 'done'])
     expect(waited!.at(-1)).toMatchObject({ event: 'error', data: { error: { code: 'ERR_CLOSING' } } })
     await closed

@@ -5,6 +5,7 @@ import path from 'node:path'
 import OpenAI from 'openai'
 import { RawImage } from 'node-latent-diffusion'
 import { createWorker, JobQueue, type RunningWorker } from '../../packages/worker/src/index'
+import { holdEngine } from '../helpers/held-engine'
 import { RedisServer, whereRedis } from '../helpers/redis'
 import { ask, readEvents, startServer, type Server, type ServerOptions } from '../helpers/server'
 
@@ -65,6 +66,7 @@ whereRedis('server-queue')('a server with a queue', () => {
   })
 
   test('previews arrive while the job runs', async () => {
+    using held = holdEngine()
     const { json } = await post({ ...request, steps: 100, preview: { every: 5 } })
     const control = new AbortController()
     const response = await fetch(`${server.url}/latent/v1/jobs/${json.id}/events`, {
@@ -83,6 +85,7 @@ whereRedis('server-queue')('a server with a queue', () => {
     const cancelled = await ask(server, `/latent/v1/jobs/${json.id}`, { method: 'DELETE' })
     expect(cancelled.json).toMatchObject({ status: 'cancelled', error: { code: 'ERR_CANCELLED' } })
     // The worker is free again.
+    held.open()
     expect((await events((await post(request)).json.id)).at(-1)!.data.type).toBe('done')
   })
 
@@ -168,6 +171,7 @@ whereRedis('server-queue')('a server with a queue', () => {
   })
 
   test('a client that leaves frees the worker', async () => {
+    using _ = holdEngine()
     const control = new AbortController()
     const asked = ask(server, '/v1/images/generations', { body: { prompt: 'a', steps: 150, n: 4 }, signal: control.signal }).catch(() => 'left')
     const queue = new JobQueue(place())
@@ -192,6 +196,7 @@ whereRedis('server-queue')('a server with a queue', () => {
     const [mine, theirs] = await Promise.all([server, local].map((to) => ask(to, '/sdapi/v1/txt2img', { body })))
     expect(mine!.json.images).toEqual(theirs!.json.images)
     expect(JSON.parse(mine!.json.info).infotexts).toEqual(JSON.parse(theirs!.json.info).infotexts)
+    using _ = holdEngine()
     const slow = ask(server, '/sdapi/v1/txt2img', { body: { ...body, steps: 150, n_iter: 2 } })
     let progress = { progress: 0, state: { sampling_step: 0 } }
     while (progress.state.sampling_step < 2) progress = (await ask(server, '/sdapi/v1/progress')).json

@@ -1,10 +1,12 @@
 /** Requests of the server that use the engine beside the queue: how many may be open, and what ends them. */
+import { holdEngine } from '../helpers/held-engine'
 import { ask, startServer, type Ask } from '../helpers/server'
 
 const soon = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 
 test('requests outside the queue are limited, and end with their clients and with the server', async () => {
   const one = await startServer({ limits: { maxSteps: 400, maxTotalSteps: 400 }, graceMs: 0 })
+  using _ = holdEngine()
   const load = (path: string, signal?: AbortSignal) => fetch(one.url + path, { method: 'POST', ...(signal ? { signal } : {}) })
   const own = '/latent/v1/models/tiny-scenes/load'
   try {

@@ -71,7 +71,7 @@ results.errors = {
 
 const control = new AbortController()
 setTimeout(() => control.abort(), 300)
-results.abort = await failure(() => client.images.generate({ ...small, steps: 150 }, { signal: control.signal }))
+results.abort = await failure(() => client.images.generate({ ...small, prompt: 'aborted', steps: 150 }, { signal: control.signal }))
 results.afterAbort = (await client.images.generate(small)).data[0].b64_json === two.data[0].b64_json
 
 const compatible = createOpenAICompatible({ name: 'latent', baseURL: `${url}/v1`, apiKey: token })

@@ -6,6 +6,7 @@ import { gzipSync } from 'node:zlib'
 import path from 'node:path'
 import { chromium, type Browser, type BrowserContextOptions, type Page } from 'playwright-core'
 import { RawImage } from '../../../lib/image/raw-image'
+import { holdEngine } from '../../helpers/held-engine'
 import { startServer, type Server } from '../../helpers/server'
 
 const found = [process.env.CHROMIUM, 'chromium', 'google-chrome'].find((name) => name && spawnSync(name, ['--version']).status === 0)
@@ -118,11 +119,13 @@ where('the page in Chromium', () => {
     await page.getByText('7 / 75 tokens').waitFor()
     await page.getByText(/About [\d.]+ MB for this image, [\d.]+ [MG]B free/).waitFor()
     await number(page, 'Steps').fill('60')
+    using held = holdEngine()
     await prompt(page).press('Control+Enter')
     await page.getByRole('img', { name: /^Preview/ }).waitFor()
     await page.getByText(/^Step \d+ of 60$/).waitFor()
     await page.getByText(/^[\d.]+ (s|min) left$/).waitFor()
     expect(await findings(page)).toEqual([])
+    held.open()
     await thumbs(page).waitFor()
     await page
       .getByRole('status')
@@ -209,6 +212,7 @@ where('the page in Chromium', () => {
 
   test('the queue: order, removal, cancelling by key, reloading the page', async () => {
     const page = await open()
+    using held = holdEngine()
     for (const [word, steps] of Object.entries({ first: 150, second: 50, third: 50, fourth: 50 })) {
       await number(page, 'Steps').fill(String(steps))
       await prompt(page).fill(word)
@@ -225,7 +229,10 @@ where('the page in Chromium', () => {
     await waiting.nth(1).getByText('fourth').waitFor()
     await page.keyboard.press('Escape') // the first one, which runs
     await page.getByText('first', { exact: true }).waitFor({ state: 'detached' })
+    await waiting.getByText('third').waitFor()
     await press(page, 'Remove from the queue: third')
+    await waiting.getByText('third').waitFor({ state: 'detached' })
+    held.open()
     await page.getByRole('region', { name: 'Queue' }).waitFor({ state: 'detached' })
     await page.reload()
     await prompt(page).waitFor()
