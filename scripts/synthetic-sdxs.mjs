@@ -66,7 +66,8 @@ function tinyAutoencoder(c) {
 }
 
 async function time(file, vae) {
-  const { DiffusionPipeline } = await import('node-latent-diffusion')
+  const { DiffusionPipeline, measurePeak } = await import('node-latent-diffusion')
+  for (const { instructions, format, gflops } of await measurePeak()) console.log(`peak ${instructions} ${format}: ${gflops.toFixed(0)} GFLOP/s`)
   const began = performance.now()
   const pipe = await DiffusionPipeline.load({ model: file, vae })
   console.log(`loaded in ${(performance.now() - began).toFixed(0)} ms`)

@@ -72,10 +72,10 @@ export interface Report {
   /** Of the caches and of memory; empty if no CPU computed. */
   bandwidth: Bandwidth[]
   stages: Row[]
-  /** With --lora: the number of layers changed by the adapters, and the ratio of step times with and without them. */
+  /** With --lora: the number of layers changed by the adapters, and the ratio of step times with and without them: the median over pairs of steps. */
   loras?: { files: string[]; layers: number; ofStep: number }
-  /** With --profile: for one step and one decoding. */
-  operations?: Record<'step' | 'decode', OperationTime[]>
+  /** With --profile: for one step, one with the adapters if there are any, and one decoding. */
+  operations?: Record<'step' | 'decode', OperationTime[]> & { stepWithLora?: OperationTime[] }
   /** Up to the decoded image; image to image also encodes and may take more. */
   peakRssBytes: number
 }
@@ -106,6 +106,28 @@ async function timeSteps(repeats: number, step: () => Promise<{ dispose: () => v
     all.push(ms)
   }
   return { first: all[0]!, usual: median(all.slice(1)) }
+}
+
+/**
+ * Steps with and without adapters by turns, because the speed of a machine changes over minutes. The first step after a change builds the graph and is not
+ * counted.
+ */
+async function timeByTurns(
+  repeats: number,
+  step: () => Promise<{ dispose: () => void }>,
+  adapt: (on: boolean) => Promise<readonly LoraReport[]>,
+): Promise<{ usual: number; ofStep: number; reports: readonly LoraReport[] }> {
+  const adapted: number[] = []
+  const ratios: number[] = []
+  let reports: readonly LoraReport[] = []
+  for (let i = 0; i < repeats; i++) {
+    reports = await adapt(true)
+    const { usual } = await timeSteps(1, step)
+    await adapt(false)
+    adapted.push(usual)
+    ratios.push(usual / (await timeSteps(1, step)).usual)
+  }
+  return { usual: median(adapted), ofStep: median(ratios), reports }
 }
 
 /** The peak of the instructions that the engine selected for a network's arithmetic. */
@@ -164,9 +186,8 @@ export async function measure(values: BenchValues, model: string | undefined, io
   const step = () => held.predict(latents, guided)
   const bare = await timeSteps(repeats, step)
   const { loras }: GenerateOptions = readOptionFlags(pick(generateOptions, 'loras'), values)
-  const reports = loras ? await held.setLoras(loras, { signal }) : []
-  const adapted = loras ? await timeSteps(repeats, step) : undefined
-  if (loras) await held.setLoras([])
+  const adapt = (on: boolean) => held.setLoras(on ? loras! : [], { signal })
+  const adapted = loras ? await timeByTurns(repeats, step, adapt) : undefined
   const [decodeMs, picture] = await timed(() => held.decode(latents, { output: 'float', signal }))
   const peakRssBytes = held.memoryUsage().processPeak // includes everything that an image needs
   const bandwidth = onCpu ? await measureBandwidth(threads) : [] // needs memory of its own, so after the peak was read
@@ -174,9 +195,20 @@ export async function measure(values: BenchValues, model: string | undefined, io
   const encode = () => held.encodeImage({ data: picture, shape: [1, 3, height, width] }, { signal })
   const [encodeMs, encoded] = held.info.spec.firstStage?.encoder === false ? [] : await timed(encode)
   encoded?.dispose()
+  const profileStep = async () => {
+    ;(await step()).dispose() // keys and values of the text
+    return held.profile(async () => (await step()).dispose())
+  }
+  const profileAdapted = async () => {
+    await adapt(true)
+    const stepWithLora = await profileStep()
+    await adapt(false)
+    return { stepWithLora }
+  }
   const operations = values.profile
     ? {
-        step: await held.profile(async () => (await held.predict(latents, guided)).dispose()),
+        step: await profileStep(),
+        ...(loras ? await profileAdapted() : {}),
         decode: await held.profile(() => held.decode(latents, { output: 'float', signal })),
       }
     : undefined
@@ -207,7 +239,7 @@ export async function measure(values: BenchValues, model: string | undefined, io
       row('decode', decodeMs, estimate.decode?.flops, best('vae')),
       ...(encodeMs === undefined ? [] : [row('encode', encodeMs, estimate.encode?.flops, best('vae'))]),
     ],
-    ...(adapted ? { loras: { ...changes(reports), ofStep: adapted.usual / bare.usual } } : {}),
+    ...(adapted ? { loras: { ...changes(adapted.reports), ofStep: adapted.ofStep } } : {}),
     ...(operations ? { operations } : {}),
     peakRssBytes,
   }
@@ -267,7 +299,13 @@ export function render(report: Report): string {
     ...stages.map(line),
     ...(loras ? [`  a step with ${loras.files.join(', ')} (${loras.layers} layers) takes ${loras.ofStep.toFixed(3)} of a step without`] : []),
     `  peak memory    ${(peakRssBytes / 1e6).toFixed(0).padStart(10)} MB resident`,
-    ...(operations ? [...profile('a step', 'unet', operations.step), ...profile('decoding', 'vae', operations.decode)] : []),
+    ...(operations
+      ? [
+          ...profile('a step', 'unet', operations.step),
+          ...(operations.stepWithLora ? profile('a step with LoRA', 'unet', operations.stepWithLora) : []),
+          ...profile('decoding', 'vae', operations.decode),
+        ]
+      : []),
     '',
   ].join('\n')
 }

@@ -1,12 +1,15 @@
 #pragma once
 
+#include <map>
+#include <utility>
+
 #include "graph/adapter_weights.h"
 #include "graph/ops.h"
 
 namespace latent::graph {
 
-/// Wraps any home's operations and adds the products of adapters to those of the layers: W x + up (down x). The second term is
-/// passed as the residual of the first, whose epilogue adds it.
+/// Wraps any home's operations and adds the products of adapters to those of the layers: W x + up (down x). Where the home can,
+/// one product computes W x and adds up to it (SideProduct); elsewhere the second term is the residual of the first.
 class AdaptedOps final : public Ops {
 public:
     AdaptedOps(Ops & ops, const AdapterWeights & adapter) : ops_(ops), adapter_(adapter) {}
@@ -37,7 +40,7 @@ public:
     Seq to_seq(Map x) override { return ops_.to_seq(x); }
     Map to_map(Seq x, int64_t width, int64_t height) override { return ops_.to_map(x, width, height); }
     Seq linear(Seq x, const Linear & w, const LinearOptions & options) override;
-    Seq geglu(Seq x, const Linear & w) override;
+    Seq geglu(Seq x, const Linear & w, const SideProduct & none = {}) override;
     Seq gate(Seq both) override { return ops_.gate(both); }
     Seq layer_norm(Seq x, const Norm & w, float eps) override { return ops_.layer_norm(x, adapted(w), eps); }
     Seq attention(Seq q, Seq k, Seq v, const AttentionOptions & options) override { return ops_.attention(q, k, v, options); }
@@ -53,10 +56,12 @@ private:
     Norm adapted(Norm w) const;
     template <typename Layer>
     Layer adapted_layer(Layer w) const;
+    Seq low(Seq x, const Linear & w, bool taken);
     Seq side_of(Seq x, const Linear & w, Seq residual);
 
     Ops & ops_;
     const AdapterWeights & adapter_;
+    std::map<std::pair<int, const Parameter *>, Seq> low_;  // lower factors that were computed, by input and factor
 };
 
 }  // namespace latent::graph

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <map>
 
 #include "core/json.h"
 #include "graph/home.h"
@@ -61,13 +62,32 @@ void balance(ParameterChange & change) {
     }
 }
 
+/// The name shared by layers that usually read the same values, or the layer's own. Others with the same name lose only time:
+/// each reads its own rows of the product.
+std::string input_of(const Parameter & target) {
+    constexpr const char * names[][2] = {{".attn1.to_q.weight", ".attn1.qkv"},
+                                         {".attn1.to_k.weight", ".attn1.qkv"},
+                                         {".attn1.to_v.weight", ".attn1.qkv"},
+                                         {".attn2.to_k.weight", ".attn2.kv"},
+                                         {".attn2.to_v.weight", ".attn2.kv"},
+                                         {".self_attn.q_proj.weight", ".self_attn.qkv"},
+                                         {".self_attn.k_proj.weight", ".self_attn.qkv"},
+                                         {".self_attn.v_proj.weight", ".self_attn.qkv"}};
+    for (const auto & [ending, shared] : names) {
+        const size_t length = std::strlen(ending);
+        if (target.name.size() <= length || target.name.compare(target.name.size() - length, length, ending) != 0) continue;
+        return target.name.substr(0, target.name.size() - length) + shared + std::to_string(target.inner());
+    }
+    return target.name;
+}
+
 std::string layer_of(const std::string & name) {
     return name.substr(0, name.rfind('.'));
 }
 
 }  // namespace
 
-const AdapterWeights::Change & AdapterWeights::declare(const WeightStore & base, const ParameterChange & change) {
+AdapterWeights::Change & AdapterWeights::declare(const WeightStore & base, const ParameterChange & change) {
     const Parameter * target = base.find(change.parameter);
     const auto misfit = [&] { return Error(ErrorCode::internal, "An adapter does not fit \"" + change.parameter + "\""); };
     if (!target) {  // a bias for a layer that has none
@@ -75,11 +95,11 @@ const AdapterWeights::Change & AdapterWeights::declare(const WeightStore & base,
         if (!weight || static_cast<int64_t>(change.whole.size()) != weight->rows()) throw misfit();
         Parameter bias;
         bias.name = change.parameter, bias.shape = {weight->rows()}, bias.role = Role::bias;
-        Change & entry = changes_[weight];
+        Change & entry = changes_[weight->name];
         entry.bias = store_.declared().add(std::move(bias));
         return entry;
     }
-    Change & entry = changes_[target];
+    Change & entry = changes_[target->name];
     if (!change.whole.empty()) {
         if (static_cast<int64_t>(change.whole.size()) != target->elements()) throw misfit();
         Parameter whole;
@@ -91,13 +111,24 @@ const AdapterWeights::Change & AdapterWeights::declare(const WeightStore & base,
         static_cast<int64_t>(change.up.size()) != target->rows() * change.rank) {
         throw misfit();
     }
-    Parameter down, up;
-    down.name = target->name + ".down", down.shape = target->shape, down.role = target->role, down.least_bits = 16;
-    down.shape[0] = change.rank;
+    Parameter up;
     up.name = target->name + ".up", up.shape = {target->rows(), change.rank}, up.role = target->role, up.least_bits = 16;
     if (target->role == Role::conv) up.shape.insert(up.shape.end(), {1, 1});
-    entry.side = {store_.declared().add(std::move(down)), store_.declared().add(std::move(up)), change.rank};
+    entry.side.up = store_.declared().add(std::move(up)), entry.side.rank = change.rank;
     return entry;
+}
+
+/// Appends the rows of a change, to an even number: products in 16 bits read pairs.
+void AdapterWeights::stack(Stack & stack, const Parameter & target, Side & side, const ParameterChange & change) {
+    const int64_t inner = target.inner();
+    if (stack.users.empty()) {
+        stack.down.name = target.name + ".down", stack.down.shape = target.shape, stack.down.role = target.role;
+        stack.down.least_bits = 16;
+    }
+    side.first = static_cast<int64_t>(stack.rows.size()) / inner;
+    stack.rows.insert(stack.rows.end(), change.down.begin(), change.down.end());
+    if (change.rank % 2) stack.rows.resize(stack.rows.size() + static_cast<size_t>(inner));
+    stack.users.push_back(&side);
 }
 
 AdapterWeights::AdapterWeights(const WeightStore & base, const Changes & changes, const JobContext & job)
@@ -114,14 +145,22 @@ AdapterWeights::AdapterWeights(const WeightStore & base, const Changes & changes
         device.require(values.size() * static_cast<uint64_t>(dtype_block_bytes(type)), "Adapters of the " + base.part());
         source->add(parameter->name, type, parameter->shape, as_bytes(values, type));
     };
+    std::map<std::string, Stack> stacks;
     for (ParameterChange change; changes(change); change = {}) {
         job.check();
-        const Change & entry = declare(base, change);
+        Change & entry = declare(base, change);
         if (!change.whole.empty()) add(entry.whole ? entry.whole : entry.bias, change.whole);
         if (change.rank == 0) continue;
         if (matrices == DType::f16) balance(change);
-        add(entry.side.down, change.down);
+        const Parameter & target = *base.find(change.parameter);
+        stack(stacks[input_of(target)], target, entry.side, change);
         add(entry.side.up, change.up);
+    }
+    for (auto & [name, stack] : stacks) {
+        stack.down.shape[0] = static_cast<int64_t>(stack.rows.size()) / (stack.down.elements() / stack.down.shape[0]);
+        const Parameter * down = store_.declared().add(std::move(stack.down));
+        for (Side * side : stack.users) side->down = down;
+        add(down, stack.rows);
     }
     source->finish();
     WeightPolicy policy;
@@ -131,18 +170,19 @@ AdapterWeights::AdapterWeights(const WeightStore & base, const Changes & changes
 }
 
 const AdapterWeights::Side * AdapterWeights::side(const Parameter * weight) const {
-    const auto found = changes_.find(weight);
+    const auto found = changes_.find(weight->name);
     return found == changes_.end() || found->second.side.rank == 0 ? nullptr : &found->second.side;
 }
 
 const Parameter * AdapterWeights::replaced(const Parameter * parameter) const {
-    const auto found = changes_.find(parameter);
+    if (!parameter) return nullptr;  // a norm without weights
+    const auto found = changes_.find(parameter->name);
     return found == changes_.end() || !found->second.whole ? parameter : found->second.whole;
 }
 
 const Parameter * AdapterWeights::bias_of(const Parameter * weight, const Parameter * bias) const {
     if (bias) return replaced(bias);
-    const auto found = changes_.find(weight);
+    const auto found = changes_.find(weight->name);
     return found == changes_.end() ? nullptr : found->second.bias;
 }
 

@@ -22,8 +22,9 @@ struct ParameterChange {
     std::vector<float> whole;  // or a replacement of the parameter, of the same shape
 };
 
-/// The weights that adapters add to one network. Low-rank changes are computed as separate products (AdaptedOps), so the
-/// network's weights stay unchanged, of any type and in the mapped file.
+/// The weights that adapters add to one network. Low-rank changes are computed as additional products (AdaptedOps), so the
+/// network's weights stay unchanged, of any type and in the mapped file. Parameters are found by name, so plans for the same
+/// network with other weights can use them too.
 class AdapterWeights {
 public:
     /// Yields the changes one by one, each for a different parameter; nullopt at the end.
@@ -34,9 +35,9 @@ public:
 
     /// The additional product for a matrix, null if there is none.
     struct Side {
-        const Parameter * down = nullptr;
+        const Parameter * down = nullptr;  // has the rows of all layers that read the same values, like q, k and v
         const Parameter * up = nullptr;
-        int64_t rank = 0;
+        int64_t first = 0, rank = 0;  // this layer's rows of `down`
     };
     const Side * side(const Parameter * weight) const;
     /// The replacement of a parameter, or the parameter itself.
@@ -52,10 +53,17 @@ private:
         const Parameter * whole = nullptr;
         const Parameter * bias = nullptr;  // for a layer that has none
     };
-    const Change & declare(const WeightStore & base, const ParameterChange & change);
+    /// The lower factors of layers that read the same values.
+    struct Stack {
+        Parameter down;
+        std::vector<float> rows;
+        std::vector<Side *> users;
+    };
+    Change & declare(const WeightStore & base, const ParameterChange & change);
+    void stack(Stack & stack, const Parameter & target, Side & side, const ParameterChange & change);
 
     WeightStore store_;
-    std::unordered_map<const Parameter *, Change> changes_;
+    std::unordered_map<std::string, Change> changes_;  // by parameter
 };
 
 }  // namespace latent::graph

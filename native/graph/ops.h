@@ -39,6 +39,14 @@ enum class Padding {
     none,
 };
 
+/// What an adapter adds to a layer: up * low[first, first + rank), low being Ops::low_rank() of the layer's input.
+struct SideProduct {
+    Seq low;  // for a convolution, a token per pixel of the result
+    const Parameter * up = nullptr;
+    int64_t first = 0;
+    explicit operator bool() const { return up != nullptr; }
+};
+
 struct ConvOptions {
     int stride = 1;
     Padding padding = Padding::same;
@@ -48,6 +56,7 @@ struct ConvOptions {
     Seq channel_add;                           // [batch, 1, out]: added to every pixel (the time embedding)
     Activation activation = Activation::none;  // before the residual
     Map residual;                              // added to the result
+    SideProduct side;                          // added before everything else, only if adds_sides()
 };
 
 struct GroupNormOptions {
@@ -59,7 +68,8 @@ struct GroupNormOptions {
 
 struct LinearOptions {
     Activation activation = Activation::none;
-    Seq residual;  // added after the activation
+    Seq residual;      // added after the activation
+    SideProduct side;  // added before the activation, only if adds_sides()
 };
 
 struct AttentionOptions {
@@ -94,7 +104,7 @@ public:
     virtual Map to_map(Seq x, int64_t width, int64_t height) = 0;
     virtual Seq linear(Seq x, const Linear & w, const LinearOptions & options = {}) = 0;
     /// x * W with 2 * out rows, value then gate: value * gelu(gate).
-    virtual Seq geglu(Seq x, const Linear & w) = 0;
+    virtual Seq geglu(Seq x, const Linear & w, const SideProduct & side = {}) = 0;
     /// The second part of geglu(): [value, gate] to value * gelu(gate).
     virtual Seq gate(Seq both) = 0;
     virtual Seq layer_norm(Seq x, const Norm & w, float eps = 1e-5f) = 0;
@@ -108,6 +118,16 @@ public:
     /// Splits [b, len, heads * 3 * d], stored as q, k, v per head (the AttentionBlock's order), into three of [b, len, heads *
     /// d].
     virtual std::vector<Seq> split_heads_qkv(Seq x, int heads) = 0;
+
+    // Adapters (AdaptedOps)
+    /// Whether the layer of this weight takes a SideProduct; x: its input, or for a convolution the pixels of its result.
+    virtual bool adds_sides(const Parameter & /*weight*/, Seq /*x*/) const { return false; }
+    /// The lower factor of side products of `layer`. Only they read it, so it may be rounded like the layer's input.
+    virtual Seq low_rank(Seq x, const Linear & down, const Linear & /*layer*/) { return linear(x, down); }
+    virtual Map low_rank(Map x, const Conv & down, const Conv & /*layer*/, const ConvOptions & options) {
+        return conv(x, down, options);
+    }
+
     virtual Seq embed(Ids ids, const Embedding & w) = 0;
     /// Adds row i of a [rows, dim] table to token i.
     virtual Seq add_positions(Seq x, const Parameter * table) = 0;

@@ -140,7 +140,7 @@ Seq OpsCuda::linear(Seq x, const Linear & w, const LinearOptions & options) {
     return {record(w.weight->name, &latent_cuda_api::linear, &linear), w.out, x.length, x.batch};
 }
 
-Seq OpsCuda::geglu(Seq x, const Linear & w) {
+Seq OpsCuda::geglu(Seq x, const Linear & w, const SideProduct &) {
     latent_cuda_linear linear{};
     linear.x = x.id, linear.weight = cuda_tensor_of(w.weight), linear.bias = cuda_tensor_of(w.bias);
     linear.geglu = 1, linear.residual = -1;

@@ -33,7 +33,7 @@ public:
     Seq to_seq(Map x) override { return {x.id, x.channels, x.width * x.height, x.batch}; }
     Map to_map(Seq x, int64_t width, int64_t height) override { return {x.id, width, height, x.dim, x.batch}; }
     Seq linear(Seq x, const Linear & w, const LinearOptions & options) override;
-    Seq geglu(Seq x, const Linear & w) override;
+    Seq geglu(Seq x, const Linear & w, const SideProduct & side) override;
     [[noreturn]] Seq gate(Seq both) override;
     Seq layer_norm(Seq x, const Norm & w, float eps) override;
     Seq attention(Seq q, Seq k, Seq v, const AttentionOptions & options) override;

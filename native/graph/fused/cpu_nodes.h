@@ -47,17 +47,23 @@ struct NodeRows {
     int count() const { return second > 0 ? 2 : 1; }
 };
 
-/// Sources: x in the form of the product, weights, then the inputs of the epilogue.
+/// Sources: x in the form of the product, weights, then the inputs of the epilogue. `low` has the form of x.
 struct ConvNode {
     NodeKernels kernels;
     kernels::ConvShape shape;
     bool int8 = false, bf16_out = false, geglu = false;
     kernels::Gate activation = kernels::Gate::none;
-    int bias = -1, channel_add = -1, residual = -1;
+    int bias = -1, channel_add = -1, residual = -1, low = -1, up = -1;
+    int64_t low_row = 0, low_at = 0;  // bytes of a row of `low`, and of the offset in it
 
     void run(ggml_tensor * out, kernels::Share share) const {
-        const kernels::Epilogue epilogue{node_values(out, bias), node_values(out, channel_add), node_values(out, residual),
-                                         activation, geglu};
+        kernels::Epilogue epilogue{node_values(out, bias), node_values(out, channel_add), node_values(out, residual), activation,
+                                   geglu};
+        if (up >= 0) {
+            epilogue.side.x = static_cast<const uint8_t *>(out->src[low]->data) + low_at;
+            epilogue.side.row_bytes = low_row;
+            epilogue.side.w = stored_matrix(out->src[up]);
+        }
         const void *x = out->src[0]->data, *w = out->src[1]->data;
         const kernels::ProductOutput to{out->data, bf16_out};
         if (int8) {

@@ -222,7 +222,9 @@ Form OpsCpu::form_of(const Parameter & weight, const kernels::TileSet & tiles) c
 
 ggml_tensor * OpsCpu::product(const Product & p) {
     const kernels::ConvShape & shape = p.shape;
-    const double flops = 2.0 * static_cast<double>(shape.in * shape.taps()) * static_cast<double>(shape.out * shape.pixels());
+    const int64_t side = p.side ? p.side.up->inner() : 0;
+    const double flops =
+        2.0 * static_cast<double>(shape.in * shape.taps() + side) * static_cast<double>(shape.out * shape.pixels());
     const Form form = form_of(*p.weight, *p.tiles);
     ConvNode data{kernels_of(*p.tiles), shape, form == Form::int8, p.out == Form::bf16, p.geglu, p.activation};
     NodeSources sources;
@@ -231,7 +233,13 @@ ggml_tensor * OpsCpu::product(const Product & p) {
     data.bias = sources.add(p.bias ? tensor_of(p.bias) : nullptr);
     data.channel_add = sources.add(p.channel_add ? contiguous(p.channel_add.id) : nullptr);
     data.residual = sources.add(p.residual >= 0 ? contiguous(p.residual) : nullptr);
-    thread_scratch_ = std::max(thread_scratch_, static_cast<uint64_t>(kernels::conv_scratch(*p.tiles, shape)));
+    if (p.side) {
+        const int64_t element = p.tiles->element_bytes();
+        data.low = sources.add(in_form(p.side.low.id, form));
+        data.up = sources.add(tensor_of(p.side.up));
+        data.low_row = row_format(form, p.side.low.dim, 1).row_bytes(), data.low_at = p.side.first * element;
+    }
+    thread_scratch_ = std::max(thread_scratch_, static_cast<uint64_t>(kernels::conv_scratch(*p.tiles, shape, side)));
     return rows_node(data, p.label + form_name(form), flops, row_format(p.out, p.ne[0], shape.pixels()), p.ne, sources.all);
 }
 
@@ -247,12 +255,19 @@ ggml_tensor * OpsCpu::product_in(Product p, Form form) {
     return rows_node(data, "convert" + std::string(form_name(form)) + " " + sizes({channels, rows}), 0, format, p.ne, {made});
 }
 
-Map OpsCpu::conv(Map x, const Conv & w, const ConvOptions & options) {
+/// Most likely read only by the next product.
+int OpsCpu::product_when_needed(const Product & p) {
+    Pending value;
+    value.ne = p.ne;
+    value.make = [this, p](Form form) { return product_in(p, form); };
+    return pending(std::move(value));
+}
+
+OpsCpu::Product OpsCpu::conv_product(Map x, const Conv & w, const ConvOptions & options) const {
     if (x.channels != w.in) {
         throw Error(ErrorCode::internal, "\"" + w.weight->name + "\" expects " + std::to_string(w.in) + " channels, got " +
                                              std::to_string(x.channels));
     }
-    room(16);
     kernels::ConvShape s;
     s.n = x.batch, s.in = x.channels, s.height = x.height, s.width = x.width, s.out = w.out;
     s.kernel = w.kernel, s.stride = options.stride, s.upsample = options.upsample;
@@ -277,11 +292,15 @@ Map OpsCpu::conv(Map x, const Conv & w, const ConvOptions & options) {
     Product p{x.id, w.weight, w.bias, s, &tiles(w.in, w.out), label, {w.out, s.out_width, s.out_height, s.n}};
     p.channel_add = options.channel_add, p.residual = options.residual.id;
     p.activation = gate_of(options.activation);
+    p.side = options.side;
+    return p;
+}
+
+Map OpsCpu::conv(Map x, const Conv & w, const ConvOptions & options) {
+    room(16);
+    const Product p = conv_product(x, w, options);
     if (p.activation == Gate::none || options.residual) return map(product(p));
-    Pending value;  // most likely read only by the next product
-    value.ne = p.ne;
-    value.make = [this, p](Form form) { return product_in(p, form); };
-    return {pending(std::move(value)), s.out_width, s.out_height, w.out, s.n};
+    return {product_when_needed(p), p.shape.out_width, p.shape.out_height, w.out, p.shape.n};
 }
 
 OpsCpu::Product OpsCpu::linear_product(Seq x, const Linear & w) const {
@@ -294,15 +313,38 @@ OpsCpu::Product OpsCpu::linear_product(Seq x, const Linear & w) const {
             {w.out, x.length, x.batch, 1}};
 }
 
+/// ggml's dot products are faster for a few tokens.
+bool OpsCpu::multiplies(const Parameter & weight, Seq x) const {
+    constexpr int64_t kFewTokens = 8;
+    return (x.length * x.batch >= kFewTokens || weight.dtype == DType::i8) && x.dim == weight.inner();
+}
+
 Seq OpsCpu::linear(Seq x, const Linear & w, const LinearOptions & options) {
-    constexpr int64_t kFewTokens = 8;  // ggml's dot products are faster for a few tokens
-    const int64_t tokens = x.length * x.batch;
-    if ((tokens < kFewTokens && w.weight->dtype != DType::i8) || x.dim != w.weight->inner())
-        return OpsGgml::linear(x, w, options);
+    if (!multiplies(*w.weight, x)) return OpsGgml::linear(x, w, options);
     room(16);
     Product p = linear_product(x, w);
     p.activation = gate_of(options.activation), p.residual = options.residual.id;
+    p.side = options.side;
     return seq(product(p));
+}
+
+// ---- adapters ----------------------------------------------------------------------------------------------------------
+
+bool OpsCpu::adds_sides(const Parameter & weight, Seq x) const {
+    return weight.dtype != DType::i8 && (weight.role == Role::conv || multiplies(weight, x));
+}
+
+/// In the arithmetic of the layer, which does not depend on the rank.
+Seq OpsCpu::low_rank(Seq x, const Linear & down, const Linear & layer) {
+    Product p = linear_product(x, down);
+    p.tiles = &tiles(layer.in, layer.out);
+    return {product_when_needed(p), down.out, x.length, x.batch};
+}
+
+Map OpsCpu::low_rank(Map x, const Conv & down, const Conv & layer, const ConvOptions & options) {
+    Product p = conv_product(x, down, options);
+    p.tiles = &tiles(layer.in, layer.out);
+    return {product_when_needed(p), p.shape.out_width, p.shape.out_height, down.out, p.shape.n};
 }
 
 Seq OpsCpu::attention(Seq q, Seq k, Seq v, const AttentionOptions & options) {
@@ -386,21 +428,15 @@ Seq OpsCpu::layer_norm(Seq x, const Norm & w, float eps) {
 }
 
 /// If the halves are whole panels, both are computed together and the ungated values are never stored.
-Seq OpsCpu::geglu(Seq x, const Linear & w) {
+Seq OpsCpu::geglu(Seq x, const Linear & w, const SideProduct & side) {
     const int64_t dim = w.out / 2;
-    Pending value;
-    value.ne = {dim, x.length, x.batch, 1};
-    if (dim % kernels::kTileColumns == 0 && x.dim == w.weight->inner()) {
-        value.make = [this, x, w, ne = value.ne](Form form) {
-            Product p = linear_product(x, w);
-            p.label = "geglu " + to(w.in, w.out) + " " + sizes({x.length});
-            p.ne = ne;
-            p.geglu = true;
-            return product_in(p, form);
-        };
-        return {pending(std::move(value)), dim, x.length, x.batch};
-    }
-    return gate(linear(x, w, {}));
+    if (dim % kernels::kTileColumns != 0 || x.dim != w.weight->inner()) return gate(linear(x, w, {Activation::none, {}, side}));
+    Product p = linear_product(x, w);
+    p.label = "geglu " + to(w.in, w.out) + " " + sizes({x.length});
+    p.ne = {dim, x.length, x.batch, 1};
+    p.geglu = true;
+    p.side = side;
+    return {product_when_needed(p), dim, x.length, x.batch};
 }
 
 Seq OpsCpu::gate(Seq both) {

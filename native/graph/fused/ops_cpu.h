@@ -43,10 +43,14 @@ public:
     Seq to_seq(Map x) override;
     Map to_map(Seq x, int64_t width, int64_t height) override;
     Seq linear(Seq x, const Linear & w, const LinearOptions & options) override;
-    Seq geglu(Seq x, const Linear & w) override;
+    Seq geglu(Seq x, const Linear & w, const SideProduct & side) override;
     Seq gate(Seq both) override;
     Seq layer_norm(Seq x, const Norm & w, float eps) override;
     Seq attention(Seq q, Seq k, Seq v, const AttentionOptions & options) override;
+
+    bool adds_sides(const Parameter & weight, Seq x) const override;
+    Seq low_rank(Seq x, const Linear & down, const Linear & layer) override;
+    Map low_rank(Map x, const Conv & down, const Conv & layer, const ConvOptions & options) override;
 
 private:
     using Shape = std::array<int64_t, 4>;
@@ -72,6 +76,7 @@ private:
         Seq channel_add = {};
         int residual = -1;
         bool geglu = false;
+        SideProduct side = {};
         kernels::Form out = kernels::Form::f32;  // or bf16
     };
 
@@ -87,7 +92,10 @@ private:
     NodeKernels kernels_of(const kernels::TileSet & tiles) const;
     ggml_tensor * product(const Product & request);
     ggml_tensor * product_in(Product request, kernels::Form form);
+    bool multiplies(const Parameter & weight, Seq x) const;
     Product linear_product(Seq x, const Linear & w) const;
+    Product conv_product(Map x, const Conv & w, const ConvOptions & options) const;
+    int product_when_needed(const Product & request);
     template <typename Node>
     ggml_tensor * node(Node data, std::string label, double flops, const Shape & ne, std::vector<ggml_tensor *> sources);
     template <typename Node>

@@ -249,7 +249,7 @@ Seq OpsGgml::linear(Seq x, const Linear & w, const LinearOptions & options) {
     return seq(y);
 }
 
-Seq OpsGgml::geglu(Seq x, const Linear & w) {
+Seq OpsGgml::geglu(Seq x, const Linear & w, const SideProduct &) {
     room(8);
     return seq(ggml_geglu_erf_swapped(nodes_, multiply(w.weight, w.bias, tensor(x.id))));
 }

@@ -63,7 +63,7 @@ public:
     Seq to_seq(Map x) override;
     Map to_map(Seq x, int64_t width, int64_t height) override;
     Seq linear(Seq x, const Linear & w, const LinearOptions & options) override;
-    Seq geglu(Seq x, const Linear & w) override;
+    Seq geglu(Seq x, const Linear & w, const SideProduct & side) override;
     Seq gate(Seq both) override;
     Seq layer_norm(Seq x, const Norm & w, float eps) override;
     Seq attention(Seq q, Seq k, Seq v, const AttentionOptions & options) override;

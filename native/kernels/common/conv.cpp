@@ -96,6 +96,7 @@ private:
 ///   groups(); scales(panel): of output channels, or null; unit() and rows(): of Taps
 ///   prepare(half, panel, group): prepares the group's part of a panel
 ///   multiply(half, at, group, columns, accumulate, c): the tile whose input pixels are `at`
+///   prepare_side(half, panel), add_side(half, pixel, columns, c): the same for the side product, if has_side()
 /// Half 1 is the gate of a geglu, computed together with the values.
 template <typename Product>
 void run(Product & product, const ConvShape & s, const Finish & finish, Share share) {
@@ -120,16 +121,21 @@ void run(Product & product, const ConvShape & s, const Finish & finish, Share sh
         const float * const scales[2] = {product.scales(panel), halves > 1 ? product.scales(gates) : nullptr};
         for (int g = 0; g < count; ++g) {
             const Group group = groups.at(g);
+            const bool last_group = g + 1 == count;
             if (count > 1 || packed != panel) {
-                product.prepare(0, panel, group);
-                if (halves > 1) product.prepare(1, gates, group);
+                for (int half = 0; half < halves; ++half) {
+                    product.prepare(half, half ? gates : panel, group);
+                    if (last_group && product.has_side()) product.prepare_side(half, half ? gates : panel);
+                }
                 packed = panel;
             }
             for (int64_t pixel = first; pixel < last; pixel += rows) {
                 float * c = sums + (count > 1 ? (pixel - first) / rows * halves * tile : 0);
                 taps.find(pixel, group.first_tap, group.last_tap, at);
                 for (int half = 0; half < halves; ++half) product.multiply(half, at, group, columns, g > 0, c + half * tile);
-                if (g + 1 < count) continue;
+                if (!last_group) continue;
+                for (int half = 0; half < halves && product.has_side(); ++half)
+                    product.add_side(half, pixel, columns, c + half * tile);
                 finish.tile(pixel, std::min<int64_t>(rows, last - pixel), column, columns, c, c + tile, scales);
             }
         }
@@ -146,13 +152,14 @@ const uint8_t * zero_row(int64_t bytes) {
 /// Weights as stored, packed panel by panel when needed.
 class StoredProduct {
 public:
-    StoredProduct(const TileSet & tiles, const ConvShape & shape, const void * x, const Matrix & w)
+    StoredProduct(const TileSet & tiles, const ConvShape & shape, const void * x, const Matrix & w, const SideProduct & side)
         : tiles_(tiles),
           s_(shape),
           w_(w),
+          side_(side),
           x_(static_cast<const uint8_t *>(x)),
           row_bytes_(tiles.lanes(shape.in) * 4),
-          zeros_(zero_row(row_bytes_)) {}
+          zeros_(zero_row(std::max(row_bytes_, tiles.lanes(side.w.k) * 4))) {}
 
     /// The smallest number of channels that consists of whole blocks of weights.
     static int64_t channel_step(const ConvShape & s, int64_t block) {
@@ -185,7 +192,7 @@ public:
             part.first_lane = tiles_.lanes(channel - group.first_channel);
             for (part.column = 0; part.column < kTileColumns; part.column += 16) {
                 int64_t stride = 0;
-                const void * rows = weight_rows(panel * kTileColumns + part.column, channel, channels, &stride);
+                const void * rows = weight_rows(w_, s_.taps(), panel * kTileColumns + part.column, channel, channels, &stride);
                 tiles_.pack_weights(rows, stride, channels, s_.taps(), group.first_tap, group.last_tap, part, out);
             }
         }
@@ -197,6 +204,27 @@ public:
         const uint8_t * x = x_ + group.first_channel * tiles_.element_bytes();
         for (int i = 0; i < taps * tiles_.rows; ++i) rows[i] = at[i] < 0 ? zeros_ : x + at[i];
         tiles_.multiply(taps, tiles_.lanes(group.channels), rows, panels_[half], columns, accumulate, c);
+    }
+
+    bool has_side() const { return static_cast<bool>(side_); }
+    void prepare_side(int half, int64_t panel) {
+        PanelPart part;
+        part.lanes = tiles_.lanes(side_.w.k);
+        void * out = scratch(half == 0 ? Scratch::side_panel : Scratch::side_gate_panel,
+                             static_cast<size_t>(part.lanes * kTileColumns * 4));
+        side_panels_[half] = out;
+        for (part.column = 0; part.column < kTileColumns; part.column += 16) {
+            int64_t stride = 0;
+            const void * rows = weight_rows(side_.w, 1, panel * kTileColumns + part.column, 0, side_.w.k, &stride);
+            tiles_.pack_weights(rows, stride, side_.w.k, 1, 0, 1, part, out);
+        }
+    }
+    void add_side(int half, int64_t pixel, int columns, float * c) const {
+        const void * rows[kMostTileRows];
+        const uint8_t * x = static_cast<const uint8_t *>(side_.x);
+        const int64_t count = std::min<int64_t>(tiles_.rows, s_.pixels() - pixel);
+        for (int64_t i = 0; i < tiles_.rows; ++i) rows[i] = i < count ? x + (pixel + i) * side_.row_bytes : zeros_;
+        tiles_.multiply(1, tiles_.lanes(side_.w.k), rows, side_panels_[half], columns, true, c);
     }
 
     /// Bytes of the rows that are converted at once.
@@ -216,29 +244,30 @@ private:
 
     /// 16 rows of some channels in the tile set's element type: in place if they are stored in it, otherwise converted. Zeros
     /// past the end.
-    const void * weight_rows(int64_t first, int64_t channel, int64_t channels, int64_t * stride) const {
+    const void * weight_rows(const Matrix & w, int taps, int64_t first, int64_t channel, int64_t channels,
+                             int64_t * stride) const {
         const Element own = tiles_.bf16 ? Element::bf16 : Element::f32;
-        const int64_t element = tiles_.element_bytes(), count = channels * s_.taps();
-        const uint8_t * base = static_cast<const uint8_t *>(w_.data) + w_.offset(channel * s_.taps());
-        if (w_.type == own && first + 16 <= w_.rows && w_.row_bytes % element == 0) {
-            *stride = w_.row_bytes / element;
-            return base + first * w_.row_bytes;
+        const int64_t element = tiles_.element_bytes(), count = channels * taps;
+        const uint8_t * base = static_cast<const uint8_t *>(w.data) + w.offset(channel * taps);
+        if (w.type == own && first + 16 <= w.rows && w.row_bytes % element == 0) {
+            *stride = w.row_bytes / element;
+            return base + first * w.row_bytes;
         }
         *stride = count;
         uint8_t * out = static_cast<uint8_t *>(scratch(Scratch::weight_rows, static_cast<size_t>(16 * count * element)));
         for (int64_t r = 0; r < 16; ++r) {
             uint8_t * target = out + r * count * element;
-            if (first + r >= w_.rows) {
+            if (first + r >= w.rows) {
                 std::memset(target, 0, static_cast<size_t>(count * element));
                 continue;
             }
-            const void * source = base + (first + r) * w_.row_bytes;
-            const char * next = static_cast<const char *>(source) + w_.row_bytes;
-            for (int64_t b = 0; b < w_.offset(count); b += kLine) prefetch(next + b);
-            Element type = w_.type;
+            const void * source = base + (first + r) * w.row_bytes;
+            const char * next = static_cast<const char *>(source) + w.row_bytes;
+            for (int64_t b = 0; b < w.offset(count); b += kLine) prefetch(next + b);
+            Element type = w.type;
             if (type == Element::other) {
                 float * full = static_cast<float *>(scratch(Scratch::float_row, static_cast<size_t>(count) * sizeof(float)));
-                w_.to_float(source, full, count);
+                w.to_float(source, full, count);
                 source = full;
                 type = Element::f32;
             }
@@ -250,10 +279,12 @@ private:
     const TileSet & tiles_;
     const ConvShape & s_;
     const Matrix & w_;
+    const SideProduct & side_;
     const uint8_t * x_;
     int64_t row_bytes_;
     const uint8_t * zeros_;
     const uint8_t * panels_[2] = {nullptr, nullptr};
+    const void * side_panels_[2] = {nullptr, nullptr};
 };
 
 /// Weights packed at load, activations quantised.
@@ -275,6 +306,9 @@ public:
     const float * scales(int64_t panel) const { return w_.scales(panel); }
     int64_t unit() const { return 1; }
     int rows() const { return set_.tile_rows; }
+    bool has_side() const { return false; }
+    void prepare_side(int, int64_t) {}
+    void add_side(int, int64_t, int, float *) const {}
 
     void prepare(int half, int64_t panel, const Group & group) {
         panels_[half] = w_.panel(panel) + group.first_tap * tap_bytes();
@@ -319,7 +353,7 @@ ConvShape ConvShape::linear(int64_t tokens, int64_t in, int64_t out) {
 void conv2d(const TileSet & tiles, const VectorSet & vectors, const ConvShape & shape, const void * x, const Matrix & w,
             const Epilogue & epilogue, const ProductOutput & out, Share share) {
     const TileUse use(tiles);
-    StoredProduct product(tiles, shape, x, w);
+    StoredProduct product(tiles, shape, x, w, epilogue.side);
     run(product, shape, Finish(tiles, vectors, shape, epilogue, out), share);
 }
 
@@ -330,7 +364,7 @@ void conv2d(const Int8Set & set, const TileSet & tiles, const VectorSet & vector
     run(product, shape, Finish(tiles, vectors, shape, epilogue, out), share);
 }
 
-int64_t conv_scratch(const TileSet & tiles, const ConvShape & s) {
+int64_t conv_scratch(const TileSet & tiles, const ConvShape & s, int64_t side) {
     int64_t most = 0;
     for (const int64_t block : {int64_t{1}, int64_t{256}}) {  // for weights of any type
         const Groups groups = StoredProduct::groups_of(tiles, s, block);
@@ -345,7 +379,10 @@ int64_t conv_scratch(const TileSet & tiles, const ConvShape & s) {
                             : 0;
         most = std::max(most, copies + 2 * (panel + sums) + StoredProduct::rows_bytes(tiles, s, block) + tiles.lanes(s.in) * 4);
     }
-    return most;
+    if (side == 0) return most;
+    // Its panels, and the rows of weights, the float32 row and the row of zeros where they are longer; copies of rows as above.
+    const int64_t lanes = tiles.lanes(side) * 4, copied = tiles.depth > 2 ? tiles.rows * (lanes + 8 * tiles.depth) : 0;
+    return most + 2 * lanes * kTileColumns + side * (16 * tiles.element_bytes() + 4) + lanes + copied;
 }
 
 }  // namespace latent::kernels

@@ -40,7 +40,17 @@ struct ConvShape {
     static ConvShape linear(int64_t tokens, int64_t in, int64_t out);
 };
 
-/// Applied when results are written; every part is optional: gate(sum + bias + channel_add) + residual.
+/// A second product of the same output pixels, added to the sums: rows x[pixel][0, w.k) times w. x has the form of the product's
+/// input; its rows lie `row_bytes` apart.
+struct SideProduct {
+    const void * x = nullptr;
+    int64_t row_bytes = 0;
+    Matrix w;
+
+    explicit operator bool() const { return x != nullptr; }
+};
+
+/// Applied when results are written; every part is optional: gate(sum + side + bias + channel_add) + residual.
 struct Epilogue {
     const float * bias = nullptr;         // [out]
     const float * channel_add = nullptr;  // [n, out]
@@ -49,6 +59,7 @@ struct Epilogue {
     /// Instead of the gate and the residual: out / 2 channels, the first half times gelu of the second. out / 2 is a multiple
     /// of 64.
     bool geglu = false;
+    SideProduct side;  // not for products in 8-bit integers
 
     int64_t width(int64_t out) const { return geglu ? out / 2 : out; }
 };
@@ -68,7 +79,7 @@ void conv2d(const TileSet & tiles, const VectorSet & vectors, const ConvShape & 
 void conv2d(const Int8Set & set, const TileSet & tiles, const VectorSet & vectors, const ConvShape & shape, const void * x,
             const Int8Matrix & w, const Epilogue & epilogue, const ProductOutput & out, Share share);
 
-/// Scratch bytes per thread.
-int64_t conv_scratch(const TileSet & tiles, const ConvShape & shape);
+/// Scratch bytes per thread; `side`: the k of a side product, or 0.
+int64_t conv_scratch(const TileSet & tiles, const ConvShape & shape, int64_t side = 0);
 
 }  // namespace latent::kernels

@@ -8,6 +8,8 @@ namespace latent::kernels {
 enum class Scratch {
     panel,
     gate_panel,
+    side_panel,
+    side_gate_panel,
     sums,
     weight_rows,
     float_row,

@@ -65,6 +65,40 @@ void multiply_block(int64_t segments, int64_t lanes, const void * const * rows, 
     }
 }
 
+/// The same for 16 columns: with one sum per row, each product would wait for the one before, so even and odd lanes have their
+/// own.
+void multiply_narrow(int64_t segments, int64_t lanes, const void * const * rows, const uint8_t * b, bool accumulate, float * c) {
+    __m512 even[kTileRows], odd[kTileRows];
+    LATENT_UNROLL_ALL
+    for (int r = 0; r < kTileRows; ++r) {
+        even[r] = accumulate ? _mm512_loadu_ps(c + r * kTileColumns) : _mm512_setzero_ps();
+        odd[r] = _mm512_setzero_ps();
+    }
+    const auto add = [](__m512 & sum, const void * row, int64_t lane, __m512bh columns) {
+        int32_t pair;
+        std::memcpy(&pair, static_cast<const uint8_t *>(row) + lane * 4, sizeof(pair));
+        sum = _mm512_dpbf16_ps(sum, as_bf16(_mm512_set1_epi32(pair)), columns);
+    };
+    for (int64_t s = 0; s < segments; ++s, rows += kTileRows) {
+        int64_t i = 0;
+        for (; i + 2 <= lanes; i += 2, b += 2 * kTileColumns * 4) {
+            const __m512bh first = as_bf16(_mm512_loadu_si512(b)), second = as_bf16(_mm512_loadu_si512(b + kTileColumns * 4));
+            LATENT_UNROLL_ALL
+            for (int r = 0; r < kTileRows; ++r) {
+                add(even[r], rows[r], i, first);
+                add(odd[r], rows[r], i + 1, second);
+            }
+        }
+        if (i == lanes) continue;
+        const __m512bh last = as_bf16(_mm512_loadu_si512(b));
+        LATENT_UNROLL_ALL
+        for (int r = 0; r < kTileRows; ++r) add(even[r], rows[r], i, last);
+        b += kTileColumns * 4;
+    }
+    LATENT_UNROLL_ALL
+    for (int r = 0; r < kTileRows; ++r) _mm512_storeu_ps(c + r * kTileColumns, _mm512_add_ps(even[r], odd[r]));
+}
+
 void multiply(int64_t segments, int64_t lanes, const void * const * rows, const void * panel, int columns, bool accumulate,
               float * c) {
     const uint8_t * b = static_cast<const uint8_t *>(panel);
@@ -73,7 +107,7 @@ void multiply(int64_t segments, int64_t lanes, const void * const * rows, const 
     } else if (columns > 16) {
         multiply_block<kTileRows, 2>(segments, lanes, rows, b, accumulate, c);
     } else {
-        multiply_block<kTileRows, 1>(segments, lanes, rows, b, accumulate, c);
+        multiply_narrow(segments, lanes, rows, b, accumulate, c);
     }
 }
 

@@ -117,6 +117,64 @@ TEST(wide_convolutions_match_the_definition) {
     });
 }
 
+// The side product of an adapter: columns [first, first + rank) of rows that several layers share.
+TEST(side_products_match_the_definition) {
+    for_every_set([](const TileSet & tiles) {
+        const Form form = tiles.bf16 ? Form::bf16 : Form::f32;
+        const RowKernels rows_of{&tiles, nullptr, &vectors_portable()};
+        for (int round = 0; round < 48; ++round) {
+            const bool gated = round % 4 == 3, wide = round % 12 == 5;  // wide: sums that are kept between groups of channels
+            ConvShape s = random_conv(round, 70);
+            if (gated) s = ConvShape::linear(pick(1, 90), pick(1, 60), 128 * pick(1, 2));
+            if (wide) s = ConvShape::linear(pick(1, 60), tiles.bf16 ? 6400 : 3200, pick(1, 140));
+            const int64_t rank = pick(1, 40), first = 2 * pick(0, 8), stack = first + (rank + 1) / 2 * 2 + pick(0, 9);
+            const auto x = random_values(s.n * s.in * s.height * s.width), low = random_values(s.pixels() * stack);
+            const StoredMatrix w = stored(s.out, s.in * s.taps(), kElements[round % 4]);
+            const StoredMatrix up = stored(s.out, rank, kElements[round / 2 % 3]);
+            const auto bias = random_values(s.out), residual = random_values(s.pixels() * s.out);
+            Epilogue epilogue;
+            epilogue.bias = bias.data(), epilogue.geglu = gated;
+            if (!gated) epilogue.residual = residual.data(), epilogue.activation = static_cast<Gate>(round / 4 % 4);
+
+            auto sums = reference_conv(s, x, w.full);
+            std::vector<float> own(static_cast<size_t>(s.pixels() * rank));
+            for (int64_t p = 0; p < s.pixels(); ++p)
+                for (int64_t r = 0; r < rank; ++r)
+                    own[static_cast<size_t>(p * rank + r)] = low[static_cast<size_t>(p * stack + first + r)];
+            const auto added = reference_conv(ConvShape::linear(s.pixels(), rank, s.out), own, up.full);
+            for (size_t i = 0; i < sums.size(); ++i) sums[i] += added[i];
+            std::vector<double> expected;
+            if (gated) {
+                const int64_t dim = s.out / 2;
+                for (int64_t at = 0; at < s.pixels() * dim; ++at) {
+                    const int64_t value = at / dim * s.out + at % dim, gate = value + dim;
+                    const auto sum = [&](int64_t i) {
+                        return sums[static_cast<size_t>(i)] + bias[static_cast<size_t>(i % s.out)];
+                    };
+                    expected.push_back(sum(value) * exact_gate(sum(gate), Gate::gelu));
+                }
+            } else {
+                apply_epilogue(s, epilogue, sums);
+                expected = sums;
+            }
+
+            const auto rows = in_form(rows_of, x, s.in, form), below = in_form(rows_of, low, stack, form);
+            RowFormat format;
+            format.form = form, format.rows = s.pixels(), format.channels = stack;
+            epilogue.side.x = below.data() + first * tiles.element_bytes();
+            epilogue.side.row_bytes = format.row_bytes();
+            epilogue.side.w = up.matrix;
+            const int threads = static_cast<int>(pick(1, 5));
+            std::vector<float> out(expected.size(), NAN);
+            for (int t = 0; t < threads; ++t)
+                conv2d(tiles, vector_set(), s, rows.data(), w.matrix, epilogue, {out.data()}, {t, threads});
+            const double error = distance(tiles, out, expected);
+            if (!(error <= tolerance(tiles)))
+                check::fail(tiles.name, round, "error with a side product " + std::to_string(error));
+        }
+    });
+}
+
 // Both halves of a gated layer at once, and results in bfloat16.
 TEST(gated_products_match_the_definition) {
     for_every_set([](const TileSet & tiles) {

@@ -285,6 +285,53 @@ TEST(adapters_of_one_call) {
     CHECK(draw() == bare);
 }
 
+// Queries, keys and values read the same tokens, so their lower factors are one product, each layer reading its own rows.
+TEST(adapters_of_different_ranks_beside_each_other) {
+    const Adapter tiny("lora-kohya");
+    const Conditioning text = context_of(golden::expected(tiny.golden, "text_context"));
+    const golden::TempFolder folder;
+    const std::string block = "lora_unet_mid_block_attentions_0_transformer_blocks_0_";
+    std::vector<golden::FileTensor> factors, differences;
+    const auto add = [&](const std::string & layer, int64_t out, int64_t in, int64_t rank) {
+        const auto down = golden::formula_tensor(block + layer + ".lora_down.weight", {rank, in});
+        const auto up = golden::formula_tensor(block + layer + ".lora_up.weight", {out, rank});
+        auto whole = golden::formula_tensor(block + layer + ".diff", {out, in});
+        const auto at = [](const golden::FileTensor & tensor, int64_t i) {
+            float value;
+            std::memcpy(&value, tensor.data.data() + 4 * i, 4);
+            return static_cast<double>(value);
+        };
+        for (int64_t i = 0; i < out * in; ++i) {
+            double sum = 0;
+            for (int64_t r = 0; r < rank; ++r) sum += at(up, i / in * rank + r) * at(down, r * in + i % in);
+            const float value = static_cast<float>(sum);
+            std::memcpy(whole.data.data() + 4 * i, &value, 4);
+        }
+        factors.push_back(down), factors.push_back(up), differences.push_back(whole);
+    };
+    add("attn1_to_q", 128, 128, 3);
+    add("attn1_to_k", 128, 128, 6);
+    add("attn1_to_v", 128, 128, 1);
+    add("attn2_to_q", 128, 128, 7);
+    add("attn2_to_v", 128, 32, 5);
+    add("ff_net_0_proj", 1024, 128, 9);
+    golden::write_safetensors(folder / "factors.safetensors", factors);
+    golden::write_safetensors(folder / "differences.safetensors", differences);
+    for (const bool exact : {true, false}) {
+        LoadRequest request = exact_request();
+        if (!exact) request.precision = Precision::fast;
+        const Loaded model("sd1", request);
+        const auto with = [&](const std::string & name) {
+            const Json report = model->set_adapters({{folder / name, 0.5, 0.5}}, {});
+            CHECK(report[0]["matched"].size() == differences.size() && report[0]["unmatched"].empty());
+            return predicted(model, tiny, text);
+        };
+        const std::vector<float> bare = predicted(model, tiny, text), sides = with("factors.safetensors");
+        CHECK(difference(sides, bare) > 0.05);
+        within("side products", difference(sides, with("differences.safetensors")), exact ? 2e-5 : 5e-2);
+    }
+}
+
 TEST(adapters_refused) {
     const Loaded sd1("sd1"), sdxl("sdxl-base");
     const Adapter small("lora-kohya"), large("lora-sdxl-names", "diffusers-blocks");
