@@ -71,7 +71,7 @@ std::unique_ptr<Graph> Runner::record(const GraphBuilder & build) const {
                         " device does not support; use device \"cpu\"",
                     Json{{"device", device_->name()}, {"part", what_}}.dump());
     }
-    const AdapterWeights * adapter = weights_->adapter();
+    const AdapterWeights * adapter = weights_->adapter().get();
     if (!adapter) return home.build({device_, *weights_, build, limits_});
     const GraphBuilder adapted = [&](Ops & ops) {
         AdaptedOps with(ops, *adapter);

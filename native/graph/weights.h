@@ -104,7 +104,7 @@ public:
 
     /// Sets the adapters' weights for the network; null: none. Graphs built before are then stale.
     void set_adapter(std::shared_ptr<const AdapterWeights> adapter);
-    const AdapterWeights * adapter() const { return adapter_.get(); }
+    const std::shared_ptr<const AdapterWeights> & adapter() const { return adapter_; }
     /// Bytes of the adapters, which stay while the weights are unloaded.
     uint64_t adapter_bytes() const;
     /// Where the weights are read from, null before plan().

@@ -104,7 +104,11 @@ struct Supposed {
     MemoryPlanner planner{stages};
 
     Supposed(const Stages & current, const Alternative & alternative)
-        : stages(request_of(current.request, alternative), current.opened, current.device(), current.residency.claims()) {}
+        : stages(request_of(current.request, alternative), current.opened, current.device(), current.residency.claims()) {
+        // The same networks in the same order; adapters stay in memory whatever the plan.
+        const std::vector<models::Network *> &from = current.residency.parts(), &to = stages.residency.parts();
+        for (size_t i = 0; i < std::min(from.size(), to.size()); ++i) to[i]->weights().set_adapter(from[i]->weights().adapter());
+    }
 
     static LoadRequest request_of(LoadRequest request, const Alternative & alternative) {
         request.memory = alternative.memory;
@@ -152,15 +156,14 @@ Alternatives MemoryPlanner::alternatives_to(const Demand & demand) const {
 uint64_t MemoryPlanner::floor_of(const PictureOutline & picture) const {
     constexpr int kMostStages = 16;
     Supposed other(stages_, {0, 0, stages_.request.memory});
-    uint64_t adapters = 0, limit = 1;
-    for (const models::Network * network : stages_.residency.parts()) adapters += network->weights().adapter_bytes();
+    uint64_t limit = 1;
     for (int i = 0; i < kMostStages; ++i) {
         other.stages.residency.suppose(limit, 0);
         try {
             (void)other.planner.stages_of(picture);
             // Parts that make no images (image encoders) are loaded as well.
             const uint64_t parts = other.stages.residency.least_to_load();
-            if (parts <= limit) return limit + adapters;
+            if (parts <= limit) return limit;
             limit = parts;
         } catch (const Error & error) {
             if (error.code() != ErrorCode::out_of_memory) throw;

@@ -106,6 +106,48 @@ TEST(adapters_leave_less_room_for_streamed_weights) {
     CHECK(streamed_after_drawing() == alone);
 }
 
+// Adapters of a high rank add more to the graph than to the weights.
+TEST(adapters_under_a_limit_take_no_more_than_estimated) {
+    golden::TempFolder folder;
+    const std::string layer = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_ff_net_0_proj";
+    const std::string path = folder / "high.safetensors";
+    constexpr uint64_t rank = 24576, tokens = 32 * 32;
+    golden::write_safetensors(path, {golden::formula_tensor(layer + ".lora_down.weight", {rank, 32}),
+                                     golden::formula_tensor(layer + ".lora_up.weight", {256, rank})});
+    const Loaded free("sd1", as_stored());
+    GenerateRequest request = drawing_of(free);
+    request.width = request.height = 256;
+    request.sampling.steps = 1;
+    EstimateRequest asked{request.width, request.height, request.sampling.guidance_scale};
+    const Json bare = free->estimate(asked);
+    request.adapters = asked.adapters = AdapterUses{{path, 1, 1}};
+    const Json whole = free->estimate(asked);
+    const auto weights = [](const Json & estimate) { return estimate["weights"]["unet"]["bytes"].get<uint64_t>(); };
+    const uint64_t floor = whole["floor"], adapter = weights(whole) - weights(bare);
+    CHECK(adapter == 2 * rank * (32 + 256));
+    CHECK(floor > 2 * rank * tokens + adapter);
+
+    const Loaded bounded("sd1", as_stored(floor));
+    const Json plan = bounded->estimate(asked);
+    CHECK(plan["peak"].get<uint64_t>() <= floor);
+    CHECK(bounded->generate(request, {}).images.size() == 1);
+    bounded->set_adapters(request.adapters.value(), {});
+    const Conditioning prompt = bounded->encode_prompt(request.inputs.prompt.value(), {});
+    (void)bounded->predict(bounded->create_latents(256, 256, 1, 1, "philox"), {500}, &prompt, &prompt, 4, nullptr, {});
+    const Json usage = bounded->memory_usage();
+    const uint64_t used = usage["compute"].get<uint64_t>() + usage["parts"]["unet"].get<uint64_t>();
+    CHECK(used > 2 * rank * tokens + adapter && used <= plan["stages"]["unet"]["peak"].get<uint64_t>());
+    // Less is refused, not exceeded.
+    const Loaded tight("sd1", as_stored(floor - rank));
+    bool refused = false;
+    try {
+        (void)tight->generate(request, {});
+    } catch (const Error & error) {
+        refused = error.code() == ErrorCode::out_of_memory;
+    }
+    CHECK(refused);
+}
+
 TEST(runs_that_begin_meanwhile_take_room_from_streamed_weights) {
     const Loaded free("sd1", as_stored());
     const GenerateRequest request = drawing_of(free);
