@@ -1,9 +1,10 @@
-/** Stable Diffusion 2 in v-prediction and its inpainting model, in every layout of their cases: text encoder and one evaluation of the network. */
+/** Stable Diffusion 2 in both predictions and its inpainting model, in every layout of their cases: text encoder and one evaluation of the network. */
 import { Conditioning, DiffusionPipeline } from '../../lib/index'
 import { input, loadCase, loadExpected, maxDifference } from '../helpers/golden'
 import { goldenModel, row, toLatents, type GoldenModel } from '../helpers/model'
 
 const cases = [
+  ['sd2-eps', 'model_out'],
   ['sd2-v', 'model_out'],
   ['sd2-inpaint', 'eps'],
 ] as const

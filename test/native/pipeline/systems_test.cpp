@@ -42,11 +42,13 @@ TEST(bert_text_models) {
     check_system(small, {"ldm-text2img256"}, [&](int64_t) { return prompt_request(small.tokens("ids", 0)); });
 }
 
-TEST(open_clip_text_model) {
-    const Loaded model("sd2-v");
-    check_system(
-        model, {"sd2-v", "model_out", "ddim5", 9.0}, [&](int64_t) { return prompt_request(model.tokens("ids", 0)); },
-        model.tokens("ids", 1));
+TEST(open_clip_text_models) {
+    for (const char * name : {"sd2-eps", "sd2-v"}) {
+        const Loaded model(name);
+        check_system(
+            model, {name, "model_out", "ddim5", 9.0}, [&](int64_t) { return prompt_request(model.tokens("ids", 0)); },
+            model.tokens("ids", 1));
+    }
 }
 
 TEST(depth_model) {
