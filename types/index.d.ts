@@ -174,8 +174,15 @@ export declare interface Codes {
 
 /** Options of generate() for every kind of model. */
 export declare interface CommonGenerateOptions extends SamplingOptions, CallOptions {
-    /** Images per call; image i has the seed `seed + i`. Default 1. */
+    /** Images per call; image i has the seed `seed + i`, or `seed` and the variation seed `variationSeed + i`. Default 1. */
     count?: number;
+    /**
+     * How far the start noise is changed towards that of `variationSeed`, from 0 (not at all, the default) to 1 (it is that of the other seed). Spherical
+     * interpolation as A1111's `subseed_strength`. Only the start noise is changed: samplers that add noise in every step (euler_a) take that from `seed`.
+     */
+    variationStrength?: number;
+    /** With `variationStrength`: the other seed, 0 to 2^64 - 1 (A1111's `subseed`). Default: random, as `options.variationSeed` of the result tells. */
+    variationSeed?: number | bigint;
     /** Start noise of unit variance, instead of noise from the seed. */
     latents?: Latents;
     /**
@@ -1958,6 +1965,9 @@ export declare interface ResolvedCommon extends Omit<SamplingOptions, AlwaysSett
     height: number;
     count: number;
     seed: bigint;
+    /** Both absent without variations. */
+    variationSeed?: bigint;
+    variationStrength?: number;
     /** Absent: off. */
     deepCache?: Required<DeepCacheOptions>;
     latents?: Latents;

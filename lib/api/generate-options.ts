@@ -2,7 +2,7 @@
 import type { MaskInput } from '../kinds/inputs.js'
 import { negativeOptions, refinerOptions, startOptions, takesStartPicture } from '../kinds/input-options.js'
 import { generateInputKeys, refusedInputs, resolveInputs, type ResolvedInputs } from '../kinds/input-rules.js'
-import type { SideContext } from '../options/common.js'
+import { shared, type SideContext } from '../options/common.js'
 import { generateOptions } from '../options/generate.js'
 import { checkOptions, pick, type Values } from '../options/option.js'
 import { resolveSampling, samplingOptions, usualStrength, type ResolvedSampling } from '../options/sampling.js'
@@ -17,6 +17,8 @@ export interface ResolvedGenerate extends Values<typeof generateOptions> {
   /** Undefined without a refiner. */
   refinerSwitchAt: number | undefined
   sampling: ResolvedSampling
+  /** Undefined: none. */
+  variation: { variationSeed: bigint; variationStrength: number } | undefined
   /** Start of image to image, and the part to repaint. */
   start: ImageInput | undefined
   startMask: MaskInput | undefined
@@ -29,6 +31,14 @@ function resolveNegative(o: Record<string, unknown>, info: PipelineInfo): Pick<R
   if (!info.condition.guidanceEmbedding || negativePrompt === undefined) return { negativePrompt, warnings: [] }
   const message = 'The negative prompt was ignored: this model takes the guidance scale as an input and evaluates no second prompt.'
   return { negativePrompt: undefined, warnings: negativePrompt === '' ? [] : [{ code: 'WARN_NEGATIVE_IGNORED', message }] }
+}
+
+function resolveVariation({ variationSeed, variationStrength, latents }: Values<typeof generateOptions>): ResolvedGenerate['variation'] {
+  if (variationSeed !== undefined && variationStrength === undefined)
+    throw invalidType('variationSeed needs variationStrength: how far the noise is changed towards that of the other seed, 0 to 1')
+  if (!variationStrength) return undefined
+  if (latents !== undefined) throw invalidType('variationStrength is for the noise of a seed and cannot be combined with latents')
+  return { variationSeed: variationSeed ?? shared.seed.fallback(), variationStrength }
 }
 
 const commonKeys = [...Object.keys(generateOptions), ...Object.keys(samplingOptions)]
@@ -51,11 +61,13 @@ export function resolveGenerate(options: GenerateOptions | undefined, info: Pipe
   const startMask = takesStartPicture(info) ? (o.mask as MaskInput | undefined) : undefined
   if (startMask !== undefined && start === undefined) throw invalidType('mask needs image: the image to inpaint')
   if (start !== undefined) sampling.request.strength = o.strength === undefined ? usualStrength : startOptions.strength.check(o.strength, 'strength')
+  const own = checkOptions(generateOptions, o, sideContext(o, info))
   return {
     inputs: resolveInputs(o, info),
     ...resolveNegative(o, info),
     ...checkOptions(refinerOptions, o, info),
-    ...checkOptions(generateOptions, o, sideContext(o, info)),
+    ...own,
+    variation: resolveVariation(own),
     sampling,
     start,
     startMask,

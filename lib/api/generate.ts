@@ -177,7 +177,7 @@ function nativeRequest(
   { lorasChanged }: GenerateContext,
   loras: readonly NativeAdapter[],
 ): NativeGenerateRequest {
-  const { sampling, count, preview, negativePrompt, refinerSwitchAt } = resolved
+  const { sampling, count, preview, negativePrompt, refinerSwitchAt, variation } = resolved
   const { inputs, size, frame, start, mask, latentsShape, negative, adapters = lorasChanged() ? [...loras] : undefined } = gathered
   return {
     ...sampling.request,
@@ -187,6 +187,7 @@ function nativeRequest(
     ...frame,
     ...(inputs.depthShape && frame !== size ? { depthArea: [size.width, size.height] } : {}),
     count,
+    ...(variation ? { ...variation, variationSeed: String(variation.variationSeed) } : {}),
     ...(start ? { imageShape: [...start.shape] } : {}),
     ...(mask ? { maskShape: [1, 1, mask.height, mask.width] } : {}),
     ...(latentsShape ? { latentsShape: [...latentsShape] } : {}),
@@ -197,11 +198,16 @@ function nativeRequest(
 }
 
 /** The sampling options with all defaults: the checked ones, completed by the engine's choices. */
-function resolvedCommon({ sampling, count, latents }: ResolvedGenerate, size: Size, info: PipelineInfo, settled: { eta: number }): ResolvedCommon {
+function resolvedCommon(
+  { sampling, count, latents, variation }: ResolvedGenerate,
+  size: Size,
+  info: PipelineInfo,
+  settled: { eta: number },
+): ResolvedCommon {
   const { values, request } = sampling
   const schedule = values.schedule ?? (values.timesteps ? undefined : (request.schedule ?? info.defaultSchedules[values.sampler]))
   const eta = settled.eta >= 0 ? settled.eta : undefined
-  const all = { ...size, count, ...values, schedule, eta, latents }
+  const all = { ...size, count, ...values, schedule, eta, latents, ...variation }
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)) as unknown as ResolvedCommon
 }
 
@@ -314,6 +320,12 @@ function startTogether(native: NativePipeline, all: readonly Ready[]): (Promise<
   return results
 }
 
+/** The seeds of image `index`: with variations, all have the same first seed, as in A1111. */
+function seedsOf({ seed, variationSeed }: Pick<ResolvedCommon, 'seed' | 'variationSeed'>, index: number) {
+  const later = (first: bigint) => BigInt.asUintN(64, first + BigInt(index))
+  return variationSeed === undefined ? { seed: later(seed) } : { seed, variationSeed: later(variationSeed) }
+}
+
 async function finish(
   context: GenerateContext,
   resolved: ResolvedGenerate,
@@ -332,8 +344,7 @@ async function finish(
   const written = writtenPrompt === undefined ? {} : { prompt: writtenPrompt }
   const images: RawImage[] = []
   for (const [i, picture] of result.images.entries()) {
-    const seed = BigInt.asUintN(64, options.seed + BigInt(i))
-    const parameters = writeInfotext({ ...options, ...written, seed }, { model: modelName, refiner: refinerName }, info, version)
+    const parameters = writeInfotext({ ...options, ...written, ...seedsOf(options, i) }, { model: modelName, refiner: refinerName }, info, version)
     images.push(toRawImage(await cropPicture(picture, size), { parameters }))
   }
   return {

@@ -95,7 +95,7 @@ function joinNegative(flags: Flags, argv: readonly string[]): string[] {
   for (const argument of argv) {
     const last = joined.at(-1)
     const name = last?.startsWith('--') ? last.slice(2) : ''
-    const takesNumber = open && Object.hasOwn(flags, name) && (name === 'seed' || flags[name]!.kind === 'number')
+    const takesNumber = open && Object.hasOwn(flags, name) && (/^(variation-)?seed$/.test(name) || flags[name]!.kind === 'number')
     if (takesNumber && /^-\d/.test(argument)) joined.push(`${joined.pop()!}=${argument}`)
     else joined.push(argument)
     open &&= argument !== '--'

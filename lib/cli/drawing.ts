@@ -94,11 +94,14 @@ export async function saveAndReport(
   values: Pick<DrawingValues, 'json' | 'quiet'>,
   io: Io,
 ): Promise<void> {
-  const files: { path: string; seed: bigint; width: number; height: number }[] = []
+  const files: { path: string; seed: bigint; variationSeed?: bigint; width: number; height: number }[] = []
+  const { seed, variationSeed } = result.options
   for (const [i, image] of result.images.entries()) {
     const file = outputName(output, i, result.images.length)
     await image.save(file)
-    files.push({ path: file, seed: BigInt.asUintN(64, result.seed + BigInt(i)), width: image.width, height: image.height })
+    const later = (first: bigint) => BigInt.asUintN(64, first + BigInt(i))
+    const seeds = variationSeed === undefined ? { seed: later(seed) } : { seed, variationSeed: later(variationSeed) }
+    files.push({ path: file, ...seeds, width: image.width, height: image.height })
   }
   const { options, timings, float32Parts, loras, warnings } = result
   const report = { images: files, options: brief(options), timings, float32Parts, loras, warnings, model: pipe.info.name, device: pipe.device.id }
@@ -106,7 +109,10 @@ export async function saveAndReport(
   if (values.json) io.stdout.write(toJson(report))
   else if (!values.quiet) {
     const { loadMs, encodeMs, sampleMs, decodeMs } = timings
-    for (const { path: file, seed, width, height } of files) io.stdout.write(`${file}: ${width}x${height}, seed ${seed}\n`)
+    for (const { path: file, seed, variationSeed, width, height } of files) {
+      const varied = variationSeed === undefined ? '' : `, variation seed ${variationSeed} of strength ${options.variationStrength}`
+      io.stdout.write(`${file}: ${width}x${height}, seed ${seed}${varied}\n`)
+    }
     io.stdout.write(`${plural(options.steps, 'step')} of ${options.sampler} in ${((loadMs + encodeMs + sampleMs + decodeMs) / 1000).toFixed(1)} s\n`)
     if (float32Parts.length > 0) io.stdout.write(`computed in float32, because fast arithmetic gave NaN or infinity: ${float32Parts.join(', ')}\n`)
   }

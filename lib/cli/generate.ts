@@ -1,5 +1,6 @@
 import { DiffusionPipeline, inspect, type GenerateOptions, type ModelSource } from '../index.js'
-import { generateOptions } from '../options/generate.js'
+import { flagsOf } from '../options/flags.js'
+import { generateOptions, variationOptions } from '../options/generate.js'
 import { pick } from '../options/option.js'
 import { readFlags, readOptionFlags, reportFlags, UsageError, type Command, type FlagValues, type Flags, type Io } from './command.js'
 import { checkTarget, previewFlags, promptFlags, readDrawingOptions, samplingFlags, samplingNotes, saveAndReport } from './drawing.js'
@@ -15,6 +16,7 @@ const flags = {
   output: { kind: 'text', short: 'o', value: 'FILE', help: 'image to write; with --count, NAME-1.png, NAME-2.png ... (default out.png)' },
   ...sizeFlags,
   ...samplingFlags,
+  ...flagsOf(variationOptions),
   ...previewFlags,
   ...reportFlags,
 } as const satisfies Flags
@@ -34,7 +36,7 @@ async function readOptions(values: Values, { signal }: Io, bar: ProgressBar): Pr
   return {
     ...readDrawingOptions(values),
     ...(await readInputs(values, { signal, onProgress: bar.update, ...(hub === undefined ? {} : { hub }) })),
-    ...readOptionFlags(pick(generateOptions, 'width', 'height', 'loras'), values),
+    ...readOptionFlags(pick(generateOptions, 'width', 'height', 'loras', 'variationSeed', 'variationStrength'), values),
   }
 }
 

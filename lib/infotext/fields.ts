@@ -1,5 +1,6 @@
 /** The settings of an image in A1111's format. */
 import { inputOptions, refinerOptions, startOptions } from '../kinds/input-options.js'
+import { variationOptions } from '../options/generate.js'
 import { infotextFields } from '../options/option.js'
 import { samplingOptions } from '../options/sampling.js'
 import type { AnyResolvedOptions, PipelineInfo } from '../types.js'
@@ -17,7 +18,7 @@ export function writeInfotext(options: AnyResolvedOptions, { model, refiner }: M
     Size: `${options.width}x${options.height}`,
     Model: model,
     'Model kind': info.kind === 'text' ? undefined : info.kind,
-    ...infotextFields({ ...samplingOptions, ...startOptions, ...inputOptions }, options, info),
+    ...infotextFields({ ...samplingOptions, ...variationOptions, ...startOptions, ...inputOptions }, options, info),
     Refiner: (options.refinerSwitchAt ?? 1) < 1 ? refiner : undefined,
     ...infotextFields(refinerOptions, options, info),
     Version: `node-latent-diffusion ${version}`,

@@ -132,6 +132,8 @@ export interface NativePicture {
 
 export interface NativeGenerateResult {
   images: NativePicture[]
+  /** With `outputLatents`. */
+  tensor?: NativeTensorResult
   /** JSON: { eta, float32Parts, adapters: LoraReport[], timings: { loadMs, encodeMs, sampleMs, decodeMs } } */
   summary: string
 }
@@ -156,7 +158,7 @@ export interface NativeSampler {
   dispose(): void
 }
 
-export type NativeGenerateArrays = NativeInputArrays & { latents?: Float32Array }
+export type NativeGenerateArrays = NativeInputArrays & { latents?: Float32Array; imageLatents?: Float32Array }
 
 export interface NativePipeline {
   /** JSON: see PipelineInfo. */
@@ -343,7 +345,13 @@ export interface NativeGenerateRequest extends NativeSamplingRequest, Omit<Nativ
   width: number
   height: number
   count: number
+  /** All images then have the same `seed`; image i has the variation seed `variationSeed` + i. */
+  variationSeed?: string
+  variationStrength?: number
   latentsShape?: number[]
+  imageLatentsShape?: number[]
+  /** Returns the latents, undecoded, instead of images. */
+  outputLatents?: boolean
   previewEvery: number
   previewMethod: (typeof previewMethods)[number]
   /** Instead of those of setAdapters(). */

@@ -3,8 +3,8 @@ import type { CallOptions, CommonGenerateOptions, PreviewOptions, SamplingOption
 import { shared, type SideContext } from './common.js'
 import { loras } from './loras.js'
 import { previewMethods } from '../names.js'
-import { choice, integer, option, pick, readNested, type Options, type Values } from './option.js'
-import { checkFunction, invalidType } from './validate.js'
+import { choice, integer, number, option, pick, readNested, type Options, type Values } from './option.js'
+import { checkFunction, checkSeed, invalidType } from './validate.js'
 
 export const previewOptions = {
   // The command line writes previews to the file named by the flag.
@@ -30,8 +30,23 @@ function checkPreview(value: unknown, name: string): Required<PreviewOptions> {
   return { every, method, onPreview }
 }
 
+/** Noise between that of two seeds. */
+export const variationOptions = {
+  variationSeed: option((value, name): bigint => checkSeed(value, name), {
+    flag: { ...shared.seed.flag, help: 'with --variation-strength: the other seed; default, or -1: random' },
+    infotext: 'Variation seed',
+  }),
+  variationStrength: number({
+    min: 0,
+    max: 1,
+    flag: { help: "from 0, the seed's image, to 1, that of --variation-seed; with --count, that seed counts up" },
+    infotext: 'Variation seed strength',
+  }),
+} satisfies Options<Pick<CommonGenerateOptions, 'variationSeed' | 'variationStrength'>>
+
 export const generateOptions = {
   ...pick(shared, 'width', 'height', 'count'),
+  ...variationOptions,
   latents: option((value) => value as NonNullable<CommonGenerateOptions['latents']>, { flag: 'arrays are for programs; --seed chooses the noise' }),
   loras,
   onProgress: shared.onProgress,

@@ -39,6 +39,7 @@ Napi::Value generated_to_js(Napi::Env env, const pipeline::GenerateResult & resu
     const pipeline::Timings & t = result.timings;
     Napi::Object object = Napi::Object::New(env);
     object.Set("images", pictures_to_js(env, result.images));
+    if (!result.tensor.data.empty()) object.Set("tensor", tensor_to_js(env, result.tensor));
     object.Set(
         "summary",
         json_to_js(env,
@@ -57,8 +58,13 @@ Later<std::shared_ptr<pipeline::GenerateRequest>> generate_later(const Napi::Val
     auto request = std::make_shared<pipeline::GenerateRequest>(generate_request(json));
     const auto add = input_arrays(arrays, json, options);
     const auto latents = optional_image(arrays, "latents", json, "latentsShape", options);
-    return [request, add, latents] {
+    const auto image_latents = optional_image(arrays, "imageLatents", json, "imageLatentsShape", options);
+    return [request, add, latents, image_latents] {
         add(request->inputs);
+        if (image_latents) {
+            pipeline::ImageTensor given = image_latents();
+            request->image_latents = pipeline::Latents{given.shape, std::move(given.data)};
+        }
         if (latents) {
             pipeline::ImageTensor given = latents();
             request->latents = pipeline::Latents{given.shape, std::move(given.data)};

@@ -262,6 +262,9 @@ pipeline::GenerateRequest generate_request(const Json & request) {
     generate.width = static_cast<int>(int_field(request, "width", 0, 0, max_side));
     generate.height = static_cast<int>(int_field(request, "height", 0, 0, max_side));
     generate.count = static_cast<int>(int_field(request, "count", 1, 1, max_batch));
+    generate.variation_strength = number_field(request, "variationStrength", 0, 0, 1);
+    generate.variation_seed = seed_field(request, "variationSeed");
+    generate.output_latents = bool_field(request, "outputLatents", false);
     generate.adapters = adapters_field(request);
     generate.preview_every = static_cast<int>(int_field(request, "previewEvery", 0, 0, max_steps));
     generate.preview_method = one_of(request, "previewMethod", "linear", {"linear", "taesd", "vae"});

@@ -5,6 +5,7 @@
 #include "pipeline/image/to_pictures.h"
 #include "pipeline/memory/stage_plan.h"
 #include "pipeline/messages.h"
+#include "pipeline/sampling/variation.h"
 
 namespace latent::pipeline {
 bool pictures_draw_first(const std::string & rng) {
@@ -47,17 +48,18 @@ Latents Recipe::end_sampling(SamplingRun & run) {
 
 GenerateResult Recipe::result(const Latents & latents) {
     GenerateResult result;
-    ImageTensor picture = finish(latents);
-    if (request_.output_float) {
-        result.tensor = std::move(picture);
+    if (request_.output_latents) {
+        result.tensor = {latents.shape, latents.data};
+    } else if (request_.output_float) {
+        result.tensor = finish(latents);
     } else {
-        result.images = to_pictures(picture);
+        result.images = to_pictures(finish(latents));
     }
     clock_.stop(timings_.decode_ms);
     timings_.load_ms = clock_.load_ms();
     result.timings = timings_;
     result.float32_parts = stages_.residency.float32_parts();
-    result.eta = solver_options(request_.sampling, stages_.spec(), image_.has_value()).eta;
+    result.eta = solver_options(request_.sampling, stages_.spec(), starts_from_image()).eta;
     return result;
 }
 
@@ -71,20 +73,21 @@ void Recipe::plan() {
     const SamplingRequest & sampling = request_.sampling;
     inputs_ = request_.inputs;
     if (!conditioners.takes_image()) image_.swap(inputs_.image), mask_.swap(inputs_.mask);
-    if (!image_ && conditioners.takes_image() && sampling.strength != 1.0) {
+    if (!starts_from_image() && conditioners.takes_image() && sampling.strength != 1.0) {
         refuse("strength is for image to image; this model starts from noise and is conditioned on the image");
     }
     guided_ = stages_.denoiser->rows(sampling.guidance_scale, sampling.image_guidance_scale) > 1;
     plan_refiner();
     conditioners.check(inputs_, request_.count);
     if (guided_) conditioners.check_unconditional(negative_of(conditioners));
-    solver_ = samplers::make_solver(solver_options(sampling, stages_.spec(), image_.has_value()));
+    solver_ = samplers::make_solver(solver_options(sampling, stages_.spec(), starts_from_image()));
 
     frame_ = conditioners.frame(inputs_, request_.width, request_.height);
     shape_ = stages_.latent_shape(frame_.padded_width, frame_.padded_height, request_.count);
     if (request_.latents && request_.latents->shape != shape_) {
         refuse("latents: the shape does not match the requested size and count");
     }
+    if (request_.variation_strength > 0 && request_.latents) refuse("latents: variations are of the noise of seeds");
     plan_image();
     plan_memory();
 }
@@ -108,6 +111,12 @@ std::optional<PromptTokens> Recipe::negative_of(const Conditioners & conditioner
 }
 
 void Recipe::plan_image() {
+    if (request_.image_latents) {
+        if (image_) refuse("image: there are already latents of an image");
+        auto shape = request_.image_latents->shape;
+        if (shape[0] == 1) shape[0] = shape_[0];
+        if (shape != shape_) refuse("image latents: the shape does not match the requested size and count");
+    }
     if (image_) {
         stages_.first_stage->require_encoder("image");
         const auto & image = image_->shape;
@@ -144,25 +153,41 @@ void Recipe::plan_memory() {
 
 // ---- encode ----------------------------------------------------------------------------------------------------------
 
+SeededNoise Recipe::seeded_noise() const {
+    const size_t count = static_cast<size_t>(request_.count);
+    const RngKind kind = parse_rng_kind(request_.sampling.rng);
+    if (request_.variation_strength > 0) return {kind, std::vector<uint64_t>(count, request_.sampling.seed)};
+    return {kind, request_.sampling.seed, count};
+}
+
+void Recipe::draw_start(SeededNoise & noise, Latents & start) const {
+    noise.normal(start.data);
+    if (!(request_.variation_strength > 0)) return;
+    Latents other{start.shape, std::vector<float>(start.data.size())};
+    SeededNoise(parse_rng_kind(request_.sampling.rng), request_.variation_seed, static_cast<size_t>(request_.count))
+        .normal(other.data);
+    vary_noise(start, other, request_.variation_strength);
+}
+
 /// Conditioning and setup of the run: everything before the first step.
 SamplingRun Recipe::start() {
     const SamplingRequest & sampling = request_.sampling;
-    SeededNoise noise(parse_rng_kind(sampling.rng), sampling.seed, static_cast<size_t>(request_.count));
+    SeededNoise noise = seeded_noise();
     const bool pictures_first = pictures_draw_first(sampling.rng);
     Latents start{shape_, std::vector<float>(elements(shape_))};
-    if (!pictures_first) noise.normal(start.data);
+    if (!pictures_first) draw_start(noise, start);
 
     const EncodeContext context{frame_, request_.count, noise, job_};
     Conditioning conditioning = stages_.conditioners->encode(inputs_, context);
     std::optional<Conditioning> unconditional;
     if (guided_) unconditional = stages_.conditioners->encode_unconditional(inputs_, negative_of(*stages_.conditioners), context);
-    std::optional<Latents> clean;
+    std::optional<Latents> clean = request_.image_latents;
     if (image_) {
         FirstStageRunner & stage = *stages_.first_stage;
         clean = stage.latents_of(stage.encode_raw(*image_, job_), request_.count, &noise);
     }
 
-    if (pictures_first) noise.normal(start.data);
+    if (pictures_first) draw_start(noise, start);
     if (request_.latents) start.data = request_.latents->data;
     Guidance guidance{&conditioning, unconditional ? &*unconditional : nullptr, sampling.guidance_scale};
     guidance.image_scale = sampling.image_guidance_scale;

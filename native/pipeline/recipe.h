@@ -63,6 +63,10 @@ private:
     Predict with_refiner(const EncodeContext & context, Predict base);
     std::optional<PromptTokens> negative_of(const Conditioners & conditioners) const;
     void show(const SamplingRun & run);
+    bool starts_from_image() const { return image_.has_value() || request_.image_latents.has_value(); }
+    /// Of the run: with variations, all images have the same seed.
+    SeededNoise seeded_noise() const;
+    void draw_start(SeededNoise & noise, Latents & start) const;
     ImageTensor finish(const Latents & latents);
 
     Stages & stages_;

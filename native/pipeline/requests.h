@@ -169,13 +169,19 @@ struct SamplingRequest {
 
 struct GenerateRequest {
     SamplingRequest sampling;
-    Inputs inputs;                          // the image starts image to image unless the model is conditioned on one
-    std::optional<PromptTokens> negative;   // unset: the null class, zero embeddings
-    bool empty_negative = false;            // `negative` is the empty prompt, which some models represent by zeros
-    double refiner_switch_at = 0.8;         // share of the training time before the refiner takes over, if there is one
-    int width = 0, height = 0;              // pixels, 0: from image or labels, else the model's
-    int count = 1;                          // seeds seed, seed+1, ...
-    std::optional<Latents> latents;         // start noise instead of the seed's (unit variance)
+    Inputs inputs;                         // the image starts image to image unless the model is conditioned on one
+    std::optional<PromptTokens> negative;  // unset: the null class, zero embeddings
+    bool empty_negative = false;           // `negative` is the empty prompt, which some models represent by zeros
+    double refiner_switch_at = 0.8;        // share of the training time before the refiner takes over, if there is one
+    int width = 0, height = 0;             // pixels, 0: from image or labels, else the model's
+    int count = 1;                         // seeds seed, seed+1, ...
+    std::optional<Latents> latents;        // start noise instead of the seed's (unit variance)
+    /// Above 0: the start noise is that of `sampling.seed`, the same for all images, changed towards that of variation_seed,
+    /// variation_seed+1, ...
+    double variation_strength = 0;
+    uint64_t variation_seed = 0;
+    std::optional<Latents> image_latents;   // start of image to image instead of an image: [1 or count, c, h, w]
+    bool output_latents = false;            // returns the latents, undecoded
     std::optional<AdapterUses> adapters;    // unset: the pipeline's adapters
     int preview_every = 0;                  // 0: off
     std::string preview_method = "linear";  // linear | taesd | vae
@@ -206,7 +212,7 @@ struct Timings {
 
 struct GenerateResult {
     std::vector<Picture> images;
-    ImageTensor tensor;  // set instead of `images` if output_float
+    ImageTensor tensor;  // set instead of `images` if output_float; the latents if output_latents
     Timings timings;
     double eta = 0;  // the solver's eta: as requested, or its default
     /// Parts ("unet", "vae") computed in float32 because fast arithmetic produced values that are not finite. This holds as long

@@ -107,3 +107,32 @@ test('a missing file is named without its folder; the log has the full path', as
     await one.close()
   }
 })
+
+test('variations: the same image from all three APIs, with the seeds of every image', async () => {
+  const common = { prompt: 'a red circle', steps: 2, seed: 5 }
+  const a1111 = await ask(server, '/sdapi/v1/txt2img', { body: { ...common, batch_size: 1, n_iter: 2, subseed: 9, subseed_strength: 0.5 } })
+  const info = JSON.parse(a1111.json.info as string)
+  expect(info).toMatchObject({ all_seeds: [5, 5], subseed: 9, all_subseeds: [9, 10], subseed_strength: 0.5 })
+  expect(info.infotexts[1]).toContain('Variation seed: 10, Variation seed strength: 0.5')
+  const openai = await ask(server, '/v1/images/generations', { body: { ...common, n: 2, variation_seed: 9, variation_strength: 0.5 } })
+  expect(openai.json.latent).toMatchObject({ seeds: ['5', '5'], options: { variationSeed: '9', variationStrength: 0.5 } })
+  const { json: job } = await ask(server, '/latent/v1/jobs', { body: { ...common, count: 2, variationSeed: '9', variationStrength: 0.5 } })
+  await ask(server, job.links.events)
+  const { result } = (await ask(server, `/latent/v1/jobs/${job.id}`)).json
+  expect(result.images.map(({ seed, variationSeed }: Record<string, string>) => [seed, variationSeed])).toEqual([
+    ['5', '9'],
+    ['5', '10'],
+  ])
+  const images = await Promise.all(
+    [...(a1111.json.images as string[]), ...openai.json.data.map(({ b64_json }: { b64_json: string }) => b64_json)].map(async (text: string) =>
+      Buffer.from((await RawImage.read(Buffer.from(text, 'base64'))).data).toString('base64'),
+    ),
+  )
+  expect(images.slice(2)).toEqual(images.slice(0, 2))
+  expect(images[0]).not.toBe(images[1])
+  // Without a strength, the other seed means nothing to this API.
+  const plain = await ask(server, '/sdapi/v1/txt2img', { body: { ...common, subseed: 9, subseed_strength: 0 } })
+  expect(JSON.parse(plain.json.info as string)).toMatchObject({ all_seeds: [5], all_subseeds: [5], subseed_strength: 0 })
+  for (const body of [{ subseed_strength: 2 }, { subseed_strength: 0.5, subseed: 1.5 }])
+    expect((await ask(server, '/sdapi/v1/txt2img', { body: { ...common, ...body } })).status).toBe(422)
+})

@@ -103,17 +103,30 @@ describe('settings from an infotext', () => {
       height: 768,
       strength: 0.4,
       clipSkip: 2,
+      variationSeed: '', // none, whatever was set before
+      variationStrength: 0,
     })
   })
   test('sampler and schedule in one name, as before 1.9', () => {
     expect(fromInfotext('x\nSteps: 3, Sampler: DPM++ 2M Karras, Seed: 1', names)).toMatchObject({ sampler: 'dpmpp_2m', schedule: 'karras' })
     expect(fromInfotext('x\nSteps: 3, Sampler: Euler a, Seed: 1', names)).toMatchObject({ sampler: 'euler_a', schedule: '' })
   })
+  test('variations', () => {
+    const text = 'x\nSteps: 3, Seed: 1, Variation seed: 18446744073709551615, Variation seed strength: 0.25'
+    expect(fromInfotext(text, names)).toMatchObject({ seed: '1', variationSeed: '18446744073709551615', variationStrength: 0.25 })
+    const wrong = fromInfotext('x\nSteps: 3, Seed: 1, Variation seed: -1, Variation seed strength: 7', names)
+    expect(wrong).toMatchObject({ variationSeed: '', variationStrength: 0 })
+  })
   test('every name of this library', () => {
     for (const name of samplerNames) expect(fromInfotext(`x\nSteps: 3, Sampler: ${name}, Seed: 1`, names)?.sampler).toBe(name)
   })
   test('out-of-range numbers and unknown names are ignored', () => {
-    expect(fromInfotext('x\nSteps: -3, Sampler: Magic, CFG scale: 1e9, Seed: -1, Size: huge', names)).toEqual({ prompt: 'x', negativePrompt: '' })
+    expect(fromInfotext('x\nSteps: -3, Sampler: Magic, CFG scale: 1e9, Seed: -1, Size: huge', names)).toEqual({
+      prompt: 'x',
+      negativePrompt: '',
+      variationSeed: '',
+      variationStrength: 0,
+    })
     expect(fromInfotext('only a prompt', names)).toBeUndefined()
   })
 })
@@ -150,6 +163,9 @@ describe('requests as code', () => {
     expect(asCommand({ prompt: 'a cat', imageGuidanceScale: 2 }, { image: true, mask: false })).toBe(
       "latent generate 'a cat' --image-guidance-scale 2 --image picture.png",
     )
+    const varied = { prompt: 'a cat', seed: 7, variationSeed: '18446744073709551615', variationStrength: 0.5 }
+    expect(asCommand(varied, none)).toBe("latent generate 'a cat' --seed 7 --variation-seed 18446744073709551615 --variation-strength 0.5")
+    expect(asJavaScript(varied, none)).toContain('  seed: 7,\n  variationSeed: 18446744073709551615n,\n')
     const depth = { image: false, mask: false, depthMap: true }
     expect(asCommand({ prompt: 'a cat' }, depth)).toBe("latent generate 'a cat' --depth-map depth.png")
     expect(asCurl('http://h', {}, depth)).toContain('-F depthMap=@depth.png')

@@ -10,7 +10,7 @@ import { Hashes } from './hashes.js'
 import { refuseElsewhere } from './latent-api.js'
 import { decodePicture } from './pictures.js'
 import type { Run, RunResult } from './queue.js'
-import { checkLimits } from './requests.js'
+import { checkLimits, seedsOf } from './requests.js'
 import type { Context } from './server.js'
 import { clientSignal } from './streams.js'
 
@@ -132,11 +132,11 @@ class WebUi {
     let first: RunResult | undefined
     try {
       const signal = clientSignal(reply)
-      for (let seed = options.seed; task.done < rounds && !task.interrupted; task.done++) {
-        const result = await this.#round({ ...asked, options: { ...options, ...(seed === undefined ? {} : { seed }) } }, task, model, request, signal)
+      for (let seeds: Partial<ReturnType<typeof seedsOf>> = {}; task.done < rounds && !task.interrupted; task.done++) {
+        const result = await this.#round({ ...asked, options: { ...options, ...seeds } }, task, model, request, signal)
         if (!result) continue
         first ??= result
-        seed = BigInt.asUintN(64, result.seed + BigInt(result.images.length))
+        seeds = seedsOf(result, result.images.length)
         for (const image of result.images) images.push(await asked.finish(await image.raw()))
       }
     } finally {
@@ -177,11 +177,13 @@ class WebUi {
     const fields = infotexts.map((text) => parseInfotext(text).fields)
     const { options } = result ?? {}
     const seeds = fields.map(({ Seed = '0' }) => Number(Seed))
+    const subseeds = fields.map((each, i) => Number(each['Variation seed'] ?? seeds[i]))
     const { hash } = this.describe(model)
     return {
       ...{ prompt: options?.prompt ?? '', all_prompts: images.map(() => options?.prompt ?? '') },
       ...{ negative_prompt: options?.negativePrompt ?? '', all_negative_prompts: images.map(() => options?.negativePrompt ?? '') },
-      ...{ seed: seeds[0] ?? -1, all_seeds: seeds, subseed: seeds[0] ?? -1, all_subseeds: seeds, subseed_strength: 0 },
+      ...{ seed: seeds[0] ?? -1, all_seeds: seeds, subseed: subseeds[0] ?? -1, all_subseeds: subseeds },
+      subseed_strength: options?.variationStrength ?? 0,
       ...{
         width: images[0]?.width ?? 0,
         height: images[0]?.height ?? 0,

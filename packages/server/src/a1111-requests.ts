@@ -40,8 +40,6 @@ const isOn = (body: Body, key: string) => body[key] === true || body[key] === 1 
 /** Rejects unsupported features that would change the image instead of silently ignoring them. */
 function refuseUnsupported(body: Body): void {
   for (const key of ['enable_hr', 'restore_faces', 'tiling']) if (isOn(body, key)) throw unprocessable(`${key} is not supported by this server`)
-  if ((readNumber(body, 'subseed_strength', -1, 1) ?? 0) > 0)
-    throw unprocessable('subseed_strength: variation seeds are not supported by this server')
   if ((readText(body, 'refiner_checkpoint') ?? 'None') !== 'None')
     throw unprocessable('refiner_checkpoint: the refiner is set when a model is loaded, not by requests')
   const script = readText(body, 'script_name')
@@ -54,12 +52,19 @@ function refuseUnsupported(body: Body): void {
   }
 }
 
-function readSeed(body: Body): bigint | undefined {
-  const { seed } = body
+function readSeed(body: Body, key: 'seed' | 'subseed'): bigint | undefined {
+  const seed = body[key]
   if (isAbsent(seed) || seed === -1 || seed === '-1') return undefined
   const text = typeof seed === 'number' || typeof seed === 'string' ? String(seed) : ''
-  if (!/^\d{1,20}$/.test(text)) throw unprocessable('seed must be a whole number, or -1 for a random one')
+  if (!/^\d{1,20}$/.test(text)) throw unprocessable(`${key} must be a whole number, or -1 for a random one`)
   return BigInt(text)
+}
+
+/** Its variations. Without a strength, its subseed means nothing. */
+function readVariation(body: Body): Pick<HostGenerateOptions, 'variationSeed' | 'variationStrength'> {
+  const strength = readNumber(body, 'subseed_strength', -1, 1) ?? 0
+  const seed = readSeed(body, 'subseed')
+  return strength > 0 ? { variationStrength: strength, ...(seed === undefined ? {} : { variationSeed: seed }) } : {}
 }
 
 function readSampling(body: Body, info: PipelineInfo): Pick<HostGenerateOptions, 'sampler' | 'schedule'> {
@@ -85,7 +90,8 @@ export function readCommon(body: Body, info: PipelineInfo, limits: Limits): Aske
   refuseUnsupported(body)
   const rounds = readWhole(body, 'n_iter', 1, limits.maxCount) ?? 1
   const given = {
-    seed: readSeed(body),
+    seed: readSeed(body, 'seed'),
+    ...readVariation(body),
     steps: readWhole(body, 'steps', 1, 1000),
     guidanceScale: readNumber(body, 'cfg_scale', 0, 1000),
     width: readWhole(body, 'width', 1, 16384),

@@ -4,6 +4,7 @@ import type { JobEvent as EngineEvent } from 'node-latent-diffusion'
 import { cancelled, HttpError, notFound, toAnswer } from './errors.js'
 import type { Job, JobEvent, JobImage, JobProgress, JobResult, JobStatus, Priority } from './protocol.js'
 import type { Run, RunResult } from './queue.js'
+import { seedsOf } from './requests.js'
 import type { Limits } from './settings.js'
 
 interface Stored {
@@ -138,9 +139,10 @@ export class JobRecord {
       if (this.isOver) return // cancelled meanwhile
       const sha256 = createHash('sha256').update(png).digest('hex')
       this.pictures.push({ png, sha256 })
-      const seed = String((result.seed + BigInt(index)) & 0xffff_ffff_ffff_ffffn)
+      const { seed, variationSeed } = seedsOf(result, index)
+      const seeds = { seed: String(seed), ...(variationSeed === undefined ? {} : { variationSeed: String(variationSeed) }) }
       const { width, height, metadata } = image
-      images.push({ url: `/latent/v1/jobs/${this.id}/images/${index}.png`, sha256, width, height, seed, metadata: { ...metadata } })
+      images.push({ url: `/latent/v1/jobs/${this.id}/images/${index}.png`, sha256, width, height, ...seeds, metadata: { ...metadata } })
       this.#push({ type: 'image', index, ...images[index]! })
     }
     const { timings, warnings, options } = result

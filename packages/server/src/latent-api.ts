@@ -41,10 +41,11 @@ async function readPicture(value: Picture, key: string, context: Context): Promi
 
 /** Converts the options of a request to options of the engine. */
 async function readOptions(request: JobRequest, files: Files, context: Context): Promise<HostGenerateOptions> {
-  const { preview, seed, image, mask, semanticMap, depthMap } = request
-  const own = ['model', 'priority', 'preview', 'seed', ...pictureKeys]
+  const { preview, seed, variationSeed, image, mask, semanticMap, depthMap } = request
+  const own = ['model', 'priority', 'preview', 'seed', 'variationSeed', ...pictureKeys]
   const options = Object.fromEntries(Object.entries(request).filter(([key]) => !own.includes(key))) as HostGenerateOptions
   if (seed !== undefined) options.seed = BigInt(seed)
+  if (variationSeed !== undefined) options.variationSeed = BigInt(variationSeed)
   for (const [key, value] of Object.entries({ image, mask, semanticMap, depthMap }) as [(typeof pictureKeys)[number], Picture | undefined][]) {
     if (value !== undefined) options[key] = await readPicture(value, key, context)
     if (files[key]) options[key] = checkPicture(files[key], key, context.settings.limits)

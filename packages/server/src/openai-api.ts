@@ -7,7 +7,7 @@ import { readParts } from './forms.js'
 import { checkPicture, pictureSize } from './pictures.js'
 import type { RunImage, RunResult } from './queue.js'
 import { transparency } from './regions.js'
-import { checkLimits, stepsOf, takesStrength } from './requests.js'
+import { checkLimits, seedsOf, stepsOf, takesStrength } from './requests.js'
 import type { Context } from './server.js'
 import { clientSignal, openStream } from './streams.js'
 
@@ -78,12 +78,12 @@ interface Asked {
   background: string
 }
 
-function readSeed(fields: Fields): bigint | undefined {
-  const value = fields.seed
+function readSeed(fields: Fields, key: string): bigint | undefined {
+  const value = fields[key]
   if (value === undefined || value === null || value === '') return undefined
   if ((typeof value === 'number' && Number.isSafeInteger(value) && value >= 0) || (typeof value === 'string' && /^\d{1,20}$/.test(value)))
     return BigInt(value)
-  throw invalid('seed must be a whole number from 0 on', 'seed')
+  throw invalid(`${key} must be a whole number from 0 on`, key)
 }
 
 function readSize(size: string): { width?: number; height?: number } {
@@ -94,7 +94,6 @@ function readSize(size: string): { width?: number; height?: number } {
 }
 
 function ownOptions(fields: Fields): HostGenerateOptions {
-  const seed = readSeed(fields)
   const own = {
     steps: number(fields, 'steps', 1, 1000),
     negativePrompt: text(fields, 'negative_prompt'),
@@ -103,7 +102,9 @@ function ownOptions(fields: Fields): HostGenerateOptions {
     schedule: text(fields, 'schedule'),
     strength: number(fields, 'strength', 0, 1, false),
     clipSkip: number(fields, 'clip_skip', 1, 100),
-    seed,
+    seed: readSeed(fields, 'seed'),
+    variationSeed: readSeed(fields, 'variation_seed'),
+    variationStrength: number(fields, 'variation_strength', 0, 1, false),
   }
   return Object.fromEntries(Object.entries(own).filter(([, value]) => value !== undefined))
 }
@@ -241,14 +242,14 @@ async function answer(context: Context, request: FastifyRequest, reply: FastifyR
   const used = ({ promptTokens }: RunResult) => usageOf(promptTokens ?? counting)
   if (!asked.stream) {
     const result = await submit(clientSignal(reply))
-    const { images, seed, timings, options: resolved, warnings } = result
+    const { images, timings, options: resolved, warnings } = result
     const data = []
     for (const image of images) {
       const file = await finished(image, format, compression)
       if (asked.asUrl) data.push({ url: `${request.protocol}://${request.headers.host!}${filesPath}/${urls.add(file, format)}` })
       else data.push({ b64_json: file.toString('base64') })
     }
-    const seeds = images.map((_, i) => String(BigInt.asUintN(64, seed + BigInt(i))))
+    const seeds = images.map((_, i) => String(seedsOf(result, i).seed))
     return {
       created,
       data,

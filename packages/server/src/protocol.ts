@@ -56,8 +56,12 @@ export interface JobRequest {
   emphasis?: 'original' | 'no_norm' | 'comfy'
   width?: number
   height?: number
-  /** Images, with seeds `seed`, `seed + 1` ... */
+  /** Images, with seeds `seed`, `seed + 1` ..., or with one seed and variation seeds `variationSeed`, `variationSeed + 1` ... */
   count?: number
+  /** As `seed`; with `variationStrength`. Default: random. */
+  variationSeed?: number | string
+  /** How far the start noise is changed towards that of the variation seed, 0 (default) to 1. */
+  variationStrength?: number
   image?: Picture
   strength?: number
   /** White areas are repainted. */
@@ -98,6 +102,8 @@ export interface JobImage {
   height: number
   /** As a string: seeds have 64 bits. */
   seed: string
+  /** Only of variations. */
+  variationSeed?: string
   /** Texts of the PNG; `parameters` contains the settings in A1111's format. */
   metadata: Record<string, string>
 }

@@ -2,6 +2,7 @@
 import { presets, RawImage, type HostGenerateOptions, type PipelineInfo } from 'node-latent-diffusion'
 import { invalid } from './errors.js'
 import { pictureSize, type Size } from './pictures.js'
+import type { RunResult } from './queue.js'
 import type { Limits } from './settings.js'
 
 /** Steps of the options, of their preset, or of the model. */
@@ -23,6 +24,15 @@ function sizeOf(options: HostGenerateOptions, info: PipelineInfo): Size {
   const given = [options.semanticMap, options.image, options.depthMap].map(sizeOfPicture).find((size) => size !== undefined)
   const own = given ?? info.defaults
   return { width: options.width ?? own.width, height: options.height ?? own.height }
+}
+
+/** The seeds of an image of a result: with variations, all images have the same first seed. */
+export function seedsOf({ seed, options }: Pick<RunResult, 'seed' | 'options'>, index: number): { seed: bigint; variationSeed?: bigint } {
+  const later = (first: bigint) => BigInt.asUintN(64, first + BigInt(index))
+  const { variationSeed } = options
+  // Results of workers are JSON, where it is a text.
+  const isVaried = typeof variationSeed === 'bigint' || (typeof variationSeed === 'string' && /^\d{1,20}$/.test(variationSeed))
+  return isVaried ? { seed, variationSeed: later(BigInt(variationSeed)) } : { seed: later(seed) }
 }
 
 /** Whether an input image has a strength; the other kinds are conditioned on it. */

@@ -61,6 +61,8 @@ export const jobRequest = {
     width: side,
     height: side,
     count: whole(1, 256),
+    variationSeed: seed,
+    variationStrength: { type: 'number', minimum: 0, maximum: 1 },
     image: picture,
     strength: { type: 'number', minimum: 0, maximum: 1 },
     mask: picture,

@@ -9,9 +9,10 @@ import { protocolVersion, type JobData, type Json } from './protocol.js'
 const plain = [
   ...['prompt', 'negativePrompt', 'steps', 'guidanceScale', 'imageGuidanceScale', 'guidanceRescale', 'guidanceInterval', 'sampler', 'schedule'],
   ...['timesteps', 'preset', 'eta', 'rng', 'clipSkip', 'emphasis', 'width', 'height', 'count', 'strength', 'classId', 'boxes', 'noiseLevel', 'sizes'],
-  ...['refinerSwitchAt', 'deepCache', 'denoisingStart', 'denoisingEnd'],
+  ...['refinerSwitchAt', 'deepCache', 'denoisingStart', 'denoisingEnd', 'variationStrength'],
 ] as const
 const images = ['image', 'mask', 'semanticMap', 'depthMap'] as const
+const seeds = ['seed', 'variationSeed']
 const previewKeys = ['every', 'method']
 
 type ImageOption = (typeof images)[number]
@@ -34,10 +35,10 @@ async function fileOf(value: unknown, key: string): Promise<Uint8Array> {
   throw new TypeError(`${key} must be the bytes of an image file or a RawImage, not ${typeof value}`)
 }
 
-function readSeed(seed: number | bigint | undefined): string {
+function readSeed(seed: number | bigint | undefined, name = 'seed'): string {
   if (seed === undefined) return String(randomInt(2 ** 32)) // now, so that a second run of the job gives the same image
   if (typeof seed === 'bigint' ? seed >= 0n && seed < 2n ** 64n : Number.isSafeInteger(seed) && seed >= 0) return String(seed)
-  throw new RangeError(`seed must be a whole number from 0 to 2^64-1, not ${String(seed)}`)
+  throw new RangeError(`${name} must be a whole number from 0 to 2^64-1, not ${String(seed)}`)
 }
 
 /**
@@ -48,9 +49,14 @@ export async function encodeOptions(
   options: Omit<HostGenerateOptions, 'model' | 'signal' | 'onProgress'>,
   store: ObjectStore,
 ): Promise<Record<string, Json>> {
-  const encoded: Record<string, Json> = { seed: readSeed(options.seed) }
+  const { variationSeed, variationStrength } = options
+  const isVaried = variationSeed !== undefined || (typeof variationStrength === 'number' && variationStrength > 0)
+  const encoded: Record<string, Json> = {
+    seed: readSeed(options.seed),
+    ...(isVaried ? { variationSeed: readSeed(variationSeed, 'variationSeed') } : {}),
+  }
   for (const [key, value] of Object.entries(options) as [string, unknown][]) {
-    if (value === undefined || key === 'seed') continue
+    if (value === undefined || seeds.includes(key)) continue
     if ((images as readonly string[]).includes(key)) encoded[key] = { object: await store.put(await fileOf(value, key)) }
     else if (!(plain as readonly string[]).includes(key) && key !== 'preview') throw new TypeError(`option '${key}' cannot be sent to a worker`)
     else if (!isJson(value)) throw new TypeError(`option '${key}' must consist of numbers, texts, lists and plain objects`)
@@ -75,8 +81,11 @@ export function readJob(data: unknown): JobData {
     )
   const { options } = data
   if (!isObject(options) || !isJson(options)) throw new QueueError('ERR_QUEUE', 'The options of the job are not an object')
-  if (typeof options.seed !== 'string' || !/^\d{1,20}$/.test(options.seed))
-    throw new QueueError('ERR_QUEUE', 'The seed of the job is not a decimal text')
+  for (const key of seeds) {
+    const seed = options[key]
+    const isAllowed = typeof seed === 'string' ? /^\d{1,20}$/.test(seed) : seed === undefined && key !== 'seed'
+    if (!isAllowed) throw new QueueError('ERR_QUEUE', `The ${key} of the job is not a decimal text`)
+  }
   for (const [key, value] of Object.entries(options) as [string, unknown][]) {
     if ((images as readonly string[]).includes(key)) {
       if (!isObject(value) || typeof value.object !== 'string')
@@ -84,7 +93,7 @@ export function readJob(data: unknown): JobData {
     } else if (key === 'preview') {
       if (!isObject(value) || Object.keys(value).some((each) => !previewKeys.includes(each)))
         throw new QueueError('ERR_QUEUE', "The option 'preview' of the job is not valid")
-    } else if (key !== 'seed' && !(plain as readonly string[]).includes(key))
+    } else if (!seeds.includes(key) && !(plain as readonly string[]).includes(key))
       throw new QueueError('ERR_QUEUE', `The job has an option '${key.slice(0, 100)}', which jobs cannot have`)
   }
   if (typeof data.model !== 'string') throw new QueueError('ERR_QUEUE', 'The job names no model')
@@ -98,7 +107,8 @@ export function readJob(data: unknown): JobData {
 
 /** The options of a checked job for `generate()`, with its images from the store. */
 export async function decodeOptions({ options }: JobData, store: ObjectStore): Promise<HostGenerateOptions> {
-  const decoded = { ...options, seed: BigInt(options.seed as string) } as Record<string, unknown>
+  const decoded: Record<string, unknown> = { ...options }
+  for (const key of seeds) if (options[key] !== undefined) decoded[key] = BigInt(options[key] as string)
   const fetches = images
     .filter((key) => options[key] !== undefined)
     .map(async (key): Promise<[ImageOption, Uint8Array]> => [key, await store.get((options[key] as { object: string }).object)])

@@ -15,6 +15,10 @@ export interface Settings {
   count: number
   /** Digits, since seeds go up to 2^64 - 1; '': a random one. */
   seed: string
+  /** As `seed`, for variations. */
+  variationSeed: string
+  /** 0: no variations. */
+  variationStrength: number
   /** Share of the schedule, with a start image. */
   strength: number
   /** 0: the model's default. */

@@ -19,6 +19,8 @@ const usual: Settings = {
   schedule: '',
   count: 1,
   seed: String(randomSeed()),
+  variationSeed: '',
+  variationStrength: 0,
   strength: 0.75,
   clipSkip: 0,
   classId: '0',
@@ -56,13 +58,14 @@ const sizeTrouble = computed<string | undefined>(() => {
 
 /** Describes a field that the model or the server's limits do not allow; undefined if all are valid. */
 export const trouble = computed<string | undefined>(() => {
-  const { steps, seed } = settings.value
+  const { steps, seed, variationSeed } = settings.value
   const model = details.value
   const { maxSteps = 1000 } = server.value?.limits ?? {}
   if (!model) return 'The model is still being read'
   if (sizeTrouble.value) return sizeTrouble.value
   if (!(steps >= 1 && steps <= maxSteps)) return `Steps must be 1 to ${maxSteps}`
   if (!/^\d{1,20}$/.test(seed) || BigInt(seed) >= 1n << 64n) return 'The seed must be a number below 2^64'
+  if (variationSeed !== '' && BigInt(variationSeed) >= 1n << 64n) return 'The variation seed must be a number below 2^64'
   if (!isSized.value && !start.value) return 'This model needs an image: add one below'
   if (takesDepth.value && !start.value) return 'This model needs a depth map: add one below'
   if (model.kind === 'inpaint' && !start.value?.mask) return 'This model repaints a part of an image: paint a mask'
@@ -87,9 +90,12 @@ export const takesMask = computed(() => !['superres', 'edit', 'depth'].includes(
 /** Whether the given image is a depth map rather than a start image. */
 export const takesDepth = computed(() => details.value?.kind === 'depth')
 
+/** JSON has no numbers that are larger. */
+const seedOf = (digits: string) => (Number(digits) <= Number.MAX_SAFE_INTEGER ? Number(digits) : digits)
+
 /** The request for the form. Images are sent separately. `withImage`: one of them is a start image. */
 export function optionsOf(from: Settings, withImage: boolean): JobOptions {
-  const { prompt, negativePrompt, classId, strength, clipSkip, schedule, seed, imageGuidanceScale, ...rest } = from
+  const { prompt, negativePrompt, classId, strength, clipSkip, schedule, seed, variationSeed, variationStrength, imageGuidanceScale, ...rest } = from
   const kind = details.value?.kind
   return {
     ...(isSized.value ? rest : { ...rest, width: undefined, height: undefined }),
@@ -100,7 +106,8 @@ export function optionsOf(from: Settings, withImage: boolean): JobOptions {
     ...(withImage && isSized.value ? { strength } : {}),
     ...(clipSkip > 0 ? { clipSkip } : {}),
     ...(schedule === '' ? {} : { schedule }),
-    seed: Number(seed) <= Number.MAX_SAFE_INTEGER ? Number(seed) : seed,
+    seed: seedOf(seed),
+    ...(variationStrength > 0 ? { variationStrength, ...(variationSeed === '' ? {} : { variationSeed: seedOf(variationSeed) }) } : {}),
   }
 }
 

@@ -30,16 +30,17 @@ const library = 'node-latent-diffusion'
 const given = (values: object) => Object.entries(values).filter(([, value]) => value !== undefined) as [key: string, value: unknown][]
 
 export function asJavaScript(options: JobOptions, attached: Attached): string {
-  const { seed } = options
+  const { seed, variationSeed } = options
   const file = modelFile(options)
-  const own = { ...options, model: undefined, seed: undefined }
+  const own = { ...options, model: undefined, seed: undefined, variationSeed: undefined }
   const files = {
     image: attached.image ? 'picture.png' : undefined,
     mask: attached.mask ? 'mask.png' : undefined,
     depthMap: attached.depthMap ? 'depth.png' : undefined,
   }
   const lines = given({ ...own, ...files }).map(([key, value]) => `  ${key}: ${typeof value === 'string' ? quote(value) : JSON.stringify(value)},`)
-  if (seed !== undefined) lines.push(`  seed: ${BigInt(seed) > BigInt(Number.MAX_SAFE_INTEGER) ? `${seed}n` : seed},`)
+  for (const [key, value] of given({ seed, variationSeed }) as [string, number | string][])
+    lines.push(`  ${key}: ${BigInt(value) > BigInt(Number.MAX_SAFE_INTEGER) ? `${value}n` : value},`)
   return [
     'import { DiffusionPipeline } from ' + quote(library),
     '',
@@ -65,6 +66,8 @@ const flags: Partial<Record<keyof JobOptions, string>> = {
   schedule: '--schedule',
   count: '--count',
   seed: '--seed',
+  variationSeed: '--variation-seed',
+  variationStrength: '--variation-strength',
   strength: '--strength',
   clipSkip: '--clip-skip',
   classId: '--class',

@@ -43,6 +43,8 @@ function number(text: string | undefined, min: number, max: number): number | un
   return value >= min && value <= max ? value : undefined
 }
 
+const digits = (text = '') => (/^\d{1,20}$/.test(text) ? text : undefined)
+
 /** @returns undefined if the text has no settings */
 export function fromInfotext(text: string, names: Names): Found | undefined {
   const { prompt, negativePrompt, fields } = readInfotext(text)
@@ -59,7 +61,10 @@ export function fromInfotext(text: string, names: Names): Found | undefined {
     imageGuidanceScale: number(fields['Image CFG scale'], 0, 100),
     strength: number(fields['Denoising strength'], 0, 1),
     clipSkip: number(fields['Clip skip'], 1, 12),
-    seed: /^\d{1,20}$/.test(fields.Seed ?? '') ? fields.Seed : undefined,
+    seed: digits(fields.Seed),
+    // Absent: none, whatever was set before.
+    variationSeed: digits(fields['Variation seed']) ?? '',
+    variationStrength: number(fields['Variation seed strength'], 0, 1) ?? 0,
     ...(fields.Sampler === undefined ? {} : samplerOf(fields.Sampler, names)),
   }
   const schedule = fields['Schedule type'] === undefined ? undefined : scheduleOf(fields['Schedule type'], names)

@@ -195,6 +195,43 @@ function Seed() {
   )
 }
 
+/** Fields that few people need. */
+function Advanced() {
+  const id = useId()
+  const { variationSeed, variationStrength } = settings.value
+  return (
+    <details class="more">
+      <summary>Advanced</summary>
+      <NumberField
+        label="Variation strength"
+        value={variationStrength}
+        min={0}
+        max={1}
+        step={0.05}
+        onChange={(value) => set({ variationStrength: value })}
+      />
+      {variationStrength > 0 && (
+        <div class="field">
+          <label for={id}>Variation seed</label>
+          <div class="seed">
+            <input
+              id={id}
+              inputMode="numeric"
+              pattern="[0-9]*"
+              maxLength={20}
+              placeholder="random"
+              value={variationSeed}
+              autocomplete="off"
+              onInput={(event) => set({ variationSeed: event.currentTarget.value.replace(/\D/g, '') })}
+            />
+            <IconButton icon="dice" label="New random variation seed" onClick={() => set({ variationSeed: String(randomSeed()) })} />
+          </div>
+        </div>
+      )}
+    </details>
+  )
+}
+
 function ClassField() {
   const id = useId()
   const classes = details.value?.classes ?? []
@@ -257,6 +294,7 @@ function More() {
       <Group title="Sampling">
         <Sampling />
         <Seed />
+        <Advanced />
       </Group>
     </>
   )
