@@ -2,6 +2,9 @@
 
 #if defined(_WIN32)
 #include <windows.h>
+
+#include <filesystem>
+#include <system_error>
 #else
 #include <dlfcn.h>
 #endif
@@ -11,21 +14,25 @@ namespace latent {
 #if defined(_WIN32)
 namespace {
 
-std::wstring wide(const std::string & text) {
-    const int size = MultiByteToWideChar(CP_UTF8, 0, text.c_str(), -1, nullptr, 0);
-    std::wstring out(static_cast<size_t>(size > 0 ? size : 1), L'\0');
-    MultiByteToWideChar(CP_UTF8, 0, text.c_str(), -1, &out[0], size);
-    return out;
+std::string explained(DWORD code) {
+    std::string text = "Windows error " + std::to_string(code);
+    if (code == ERROR_MOD_NOT_FOUND) text += ", the file or a library that it needs does not exist (is the driver installed?)";
+    if (code == ERROR_BAD_EXE_FORMAT) text += ", it is no library for this processor";
+    return text;
 }
 
 }  // namespace
 
 void * shared_function(const std::string & path, const char * name, std::string & problem) {
-    // Searches the library's own folder for its dependencies, but not the current folder.
+    // Searches the library's own folder for its dependencies, but not the current folder; for that, Windows wants the whole path,
+    // with backslashes.
+    std::error_code failed;
+    const std::filesystem::path file = std::filesystem::absolute(std::filesystem::u8path(path), failed).make_preferred();
     HMODULE module =
-        LoadLibraryExW(wide(path).c_str(), nullptr, LOAD_LIBRARY_SEARCH_DLL_LOAD_DIR | LOAD_LIBRARY_SEARCH_DEFAULT_DIRS);
+        failed ? nullptr
+               : LoadLibraryExW(file.c_str(), nullptr, LOAD_LIBRARY_SEARCH_DLL_LOAD_DIR | LOAD_LIBRARY_SEARCH_DEFAULT_DIRS);
     void * symbol = module ? reinterpret_cast<void *>(GetProcAddress(module, name)) : nullptr;
-    if (!symbol) problem = "Windows error " + std::to_string(GetLastError());
+    if (!symbol) problem = failed ? failed.message() : explained(GetLastError());
     return symbol;
 }
 #else
