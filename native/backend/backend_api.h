@@ -9,6 +9,10 @@
 
 #define LATENT_BACKEND_VERSION 1
 
+/* Bytes that write() and read() transfer at a time: drivers keep a buffer in the host's memory as large as the largest transfer.
+ */
+#define LATENT_BACKEND_TRANSFER (UINT64_C(8) << 20)
+
 enum latent_backend_status {
     LATENT_BACKEND_OK = 0,
     LATENT_BACKEND_OUT_OF_MEMORY = 1, /* the device stays usable */

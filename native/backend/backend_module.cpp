@@ -233,12 +233,29 @@ int supports(latent_backend_device * device, const ggml_tensor * operation, int3
     return guarded(device, [&] { *supported = ggml_backend_dev_supports_op(device->device, operation) ? 1 : 0; });
 }
 
+/// transfer(offset, size) for each part of `bytes`.
+template <typename Transfer>
+void in_parts(uint64_t bytes, const Transfer & transfer) {
+    for (uint64_t offset = 0; offset < bytes; offset += LATENT_BACKEND_TRANSFER) {
+        const uint64_t size = bytes - offset < LATENT_BACKEND_TRANSFER ? bytes - offset : LATENT_BACKEND_TRANSFER;
+        transfer(static_cast<size_t>(offset), static_cast<size_t>(size));
+    }
+}
+
 int write_tensor(latent_backend_device * device, ggml_tensor * tensor, const void * data, uint64_t bytes) {
-    return guarded(device, [&] { ggml_backend_tensor_set(tensor, data, 0, static_cast<size_t>(bytes)); });
+    return guarded(device, [&] {
+        in_parts(bytes, [&](size_t offset, size_t size) {
+            ggml_backend_tensor_set(tensor, static_cast<const char *>(data) + offset, offset, size);
+        });
+    });
 }
 
 int read_tensor(latent_backend_device * device, const ggml_tensor * tensor, void * data, uint64_t bytes) {
-    return guarded(device, [&] { ggml_backend_tensor_get(tensor, data, 0, static_cast<size_t>(bytes)); });
+    return guarded(device, [&] {
+        in_parts(bytes, [&](size_t offset, size_t size) {
+            ggml_backend_tensor_get(tensor, static_cast<char *>(data) + offset, offset, size);
+        });
+    });
 }
 
 int copy_tensor(latent_backend_device * device, const ggml_tensor * from, ggml_tensor * to) {

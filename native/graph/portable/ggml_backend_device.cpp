@@ -10,6 +10,7 @@
 #include "graph/portable/ggml_handles.h"
 #include "graph/portable/ggml_library.h"
 #include "graph/portable/profile.h"
+#include "graph/portable/vulkan_scratch.h"
 
 namespace latent::graph {
 namespace {
@@ -115,6 +116,14 @@ DeviceInfo GgmlBackendDevice::info() const {
     const std::lock_guard<std::mutex> lock(info_mutex_);
     if (now.refused.empty()) info_ = now;
     return info_;
+}
+
+uint64_t GgmlBackendDevice::work_bytes(ggml_cgraph * graph, bool) const {
+    return kind() == "vulkan" ? vulkan_scratch_bytes(graph, float32_) : 0;
+}
+
+uint64_t GgmlBackendDevice::host_work_bytes() const {
+    return LATENT_BACKEND_TRANSFER;
 }
 
 ggml_backend_buffer_type * GgmlBackendDevice::buffer_type() const {

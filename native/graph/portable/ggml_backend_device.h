@@ -23,7 +23,8 @@ public:
     void trim() override {}
 
     void compute(ggml_cgraph * graph, const CancelToken & cancel, bool own_threads, WeightStream * stream) override;
-    uint64_t work_bytes(ggml_cgraph *, bool) const override { return 0; }
+    uint64_t work_bytes(ggml_cgraph * graph, bool own_threads) const override;
+    uint64_t host_work_bytes() const override;
     ggml_backend_buffer_type * buffer_type() const override;
     bool supports(const ggml_tensor * node) const override;
     bool float32_products() const override { return float32_; }

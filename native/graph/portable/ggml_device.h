@@ -22,6 +22,8 @@ public:
     virtual void compute(ggml_cgraph * graph, const CancelToken & cancel, bool own_threads, WeightStream * stream) = 0;
     /// Scratch bytes that a graph needs in addition to its buffer.
     virtual uint64_t work_bytes(ggml_cgraph * graph, bool own_threads) const = 0;
+    /// Host memory that a device with its own memory keeps for transfers.
+    virtual uint64_t host_work_bytes() const { return 0; }
     virtual ggml_backend_buffer_type * buffer_type() const = 0;
 
     /// Whether the device can compute this node.

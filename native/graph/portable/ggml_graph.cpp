@@ -123,7 +123,7 @@ GraphMeasure GgmlGraph::measure() const {
     GraphMeasure measure;
     measure.bytes = leaf_bytes() + activation_bytes() + device().work_bytes(graph_, own_threads_) +
                     thread_scratch_ * static_cast<uint64_t>(threads);
-    (device().shares_host_memory() ? measure.bytes : measure.host_bytes) += context_bytes();
+    (device().shares_host_memory() ? measure.bytes : measure.host_bytes) += context_bytes() + device().host_work_bytes();
     measure.flops = flops_;
     return measure;
 }

@@ -9,7 +9,9 @@
 #include "fake_backend.h"
 #include "golden_unet.h"
 #include "graph/home.h"
+#include "graph/portable/ggml_handles.h"
 #include "graph/portable/ggml_library.h"
+#include "graph/portable/vulkan_scratch.h"
 #include "memory_source.h"
 #include "models/autoencoder.h"
 #include "models/clip_text.h"
@@ -322,6 +324,17 @@ TEST(operations_that_the_device_lacks) {
     CHECK(!tower.run().empty());
 }
 
+TEST(graphs_that_are_too_large) {
+    Tower tower(gpu(), 1);
+    tower.store.load({});
+    const auto large = [&](graph::Ops & ops) {
+        const int64_t length = int64_t{1} << 28;  // a terabyte, with the result
+        ops.output("y", ops.linear(ops.input_seq("x", Tower::dim, length, 1), tower.layers[0], {}));
+    };
+    CHECK(contains(message_of([&] { tower.runner.prepare("large", large); }), "ERR_OUT_OF_MEMORY"));
+    CHECK(!tower.run().empty());
+}
+
 TEST(memory_that_ends) {
     if (real_device()) return;
     Tower tower(gpu(), 4);
@@ -350,6 +363,41 @@ TEST(memory_that_ends) {
     const std::string message = message_of([&] { tower.run(); });
     CHECK(contains(message, "ERR_OUT_OF_MEMORY") && contains(message, "ErrorOutOfDeviceMemory"));
     CHECK(tower.run() == expected);
+}
+
+TEST(scratch_of_the_backend_is_planned) {
+    if (real_device()) return;
+    gpu();
+    for (const bool halves : {false, true}) {
+        fake().halves(halves);
+        for (const DType type : {DType::bf16, DType::f16, DType::q8_0}) {
+            const uint64_t before = fake().scratch();
+            GoldenUNet golden_unet(graph::Device::create("vulkan:7"));
+            golden_unet.load({Precision::fast, type});
+            const graph::GraphMeasure planned = golden_unet.unet.measure(golden_unet.input.shape);
+            golden_unet.difference();
+            CHECK(golden_unet.unet.runner().bytes() + fake().scratch() - before <= planned.bytes);
+            CHECK(planned.host_bytes >= LATENT_BACKEND_TRANSFER);
+        }
+        CHECK(fake().scratch() > 0);
+    }
+    fake().halves(false);
+
+    // The shapes of one product: a copy of 300 columns, padded, and eight partial sums.
+    ggml_context_ptr context(ggml_init({ggml_tensor_overhead() * 8 + ggml_graph_overhead() * 2, nullptr, true}));
+    const auto scratch = [&](ggml_type type, int64_t length, bool float32) {
+        ggml_tensor * a = ggml_new_tensor_2d(context.get(), type, length, 64);
+        ggml_tensor * b = ggml_new_tensor_2d(context.get(), GGML_TYPE_F32, length, 300);
+        ggml_cgraph * graph = ggml_new_graph_custom(context.get(), 8, false);
+        ggml_build_forward_expand(graph, ggml_mul_mat(context.get(), a, b));
+        const uint64_t bytes = graph::vulkan_scratch_bytes(graph, float32);
+        ggml_reset(context.get());
+        return bytes;
+    };
+    const uint64_t copy = 2 * 512 * 512, sums = 8 * 4 * 64 * 300;
+    CHECK(scratch(GGML_TYPE_F16, 512, true) == 0 && scratch(GGML_TYPE_BF16, 512, true) == copy);
+    CHECK(scratch(GGML_TYPE_F16, 512, false) == copy && scratch(GGML_TYPE_F32, 512, false) == copy + 2 * 512 * 64);
+    CHECK(scratch(GGML_TYPE_Q8_0, 512, false) == copy && scratch(GGML_TYPE_F16, 2048, true) == sums);
 }
 
 TEST(devices_that_are_lost) {

@@ -4,12 +4,14 @@
 #include <ggml-cpu.h>
 #include <ggml-impl.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
+#include <string>
 #include <system_error>
 #include <thread>
 
@@ -22,7 +24,8 @@ struct State {
     Failure failure = Failure::none;
     int after = 0;
     bool refuse_products = false, deny = false, overdrawn = false;
-    uint64_t limit = 0;
+    bool halves = false;
+    uint64_t limit = 0, copies_left = 0, copies_right = 0;
     std::atomic<uint64_t> used{0};
     std::atomic<int> slices{0}, copies{0};
 } state;
@@ -72,6 +75,34 @@ void maybe_fail(GpuState & gpu, bool opening) {
     }
 }
 
+/// LATENT_FAKE_FAILURE in the environment, for tests of other processes: "crash:1:SOFT_MAX" fails on GPU 1 in graphs with this
+/// operation; without the third part, in all. crash, hang, memory (every allocation in a graph), lost, wrong (numbers).
+void maybe_fail_as_told(GpuState & gpu, ggml_cgraph * graph, bool computed) {
+    const char * told = std::getenv("LATENT_FAKE_FAILURE");
+    if (!told) return;
+    const std::string text = told;
+    const size_t first = text.find(':'), second = text.find(':', first + 1);
+    if (std::stoul(text.substr(first + 1)) != static_cast<size_t>(&gpu - gpu_states.data())) return;
+    const std::string what = text.substr(0, first), operation = second == std::string::npos ? "" : text.substr(second + 1);
+    bool meant = operation.empty();
+    for (int i = 0; i < ggml_graph_n_nodes(graph); ++i) meant |= operation == ggml_op_desc(ggml_graph_node(graph, i));
+    if (!meant) return;
+    if (computed) {
+        ggml_tensor * last = ggml_graph_node(graph, ggml_graph_n_nodes(graph) - 1);
+        if (what != "wrong" || last->type != GGML_TYPE_F32) return;
+        for (int64_t i = 0; i < ggml_nelements(last); ++i) static_cast<float *>(last->data)[i] *= 1.2f;
+        return;
+    }
+    if (what == "crash") std::abort();
+    while (what == "hang") std::this_thread::sleep_for(std::chrono::seconds(1));
+    struct Once {  // other GPUs are not meant
+        ~Once() { state.failure = Failure::none; }
+    } once;
+    if (what == "memory") state.failure = Failure::no_memory, state.after = 0;
+    if (what == "lost") state.failure = Failure::lost, state.after = 0;
+    maybe_fail(gpu, false);
+}
+
 // ---- memory that is not the host's
 
 ggml_backend_buffer_i plain;  // of the CPU's buffers
@@ -115,12 +146,32 @@ ggml_backend_t cpu() {
     return backend;
 }
 
+/// The copies of operands that ggml_vk_mul_mat_q_f16() makes on a GPU with integer dot products and tensor cores.
+void keep_scratch(ggml_cgraph * graph) {
+    for (int i = 0; i < ggml_graph_n_nodes(graph); ++i) {
+        const ggml_tensor * node = ggml_graph_node(graph, i);
+        if (node->op != GGML_OP_MUL_MAT) continue;
+        const ggml_tensor *x = node->src[0], *y = node->src[1];
+        const uint64_t before = state.copies_left + state.copies_right, ny = static_cast<uint64_t>(ggml_nelements(y)),
+                       nx = static_cast<uint64_t>(ggml_nelements(x)), tile = 128;
+        const uint64_t rows = (static_cast<uint64_t>(y->ne[1]) + tile - 1) / tile * tile;
+        const bool as_halves = x->type == GGML_TYPE_BF16 || (state.halves && y->type == GGML_TYPE_F32);
+        if (state.halves && x->type == GGML_TYPE_F32) state.copies_left = std::max(state.copies_left, nx * 2);
+        if (as_halves) state.copies_right = std::max(state.copies_right, ny / static_cast<uint64_t>(y->ne[1]) * rows * 2);
+        state.used += state.copies_left + state.copies_right - before;
+    }
+}
+
 ggml_status compute(ggml_backend_t backend, ggml_cgraph * graph) {
     GpuState & gpu = state_of(backend->device);
     const Use use(gpu);
     maybe_fail(gpu, false);
+    maybe_fail_as_told(gpu, graph, false);
     ++state.slices;
-    return ggml_backend_graph_compute(cpu(), graph);
+    keep_scratch(graph);
+    const ggml_status status = ggml_backend_graph_compute(cpu(), graph);
+    maybe_fail_as_told(gpu, graph, true);
+    return status;
 }
 
 ggml_backend_i backend_functions() {
@@ -186,10 +237,16 @@ std::array<ggml_backend_device, gpus> devices = [] {
     return all;
 }();
 
-ggml_backend_reg reg = {GGML_BACKEND_API_VERSION,
-                        {[](ggml_backend_reg_t) { return "Vulkan"; }, [](ggml_backend_reg_t) { return gpus; },
-                         [](ggml_backend_reg_t, size_t i) { return &devices[i]; }, nullptr},
-                        nullptr};
+/// LATENT_FAKE_GPUS in the environment: fewer, so that tests of all of them take less time.
+size_t listed_gpus(ggml_backend_reg_t) {
+    const char * count = std::getenv("LATENT_FAKE_GPUS");
+    return count ? std::min<size_t>(gpus, std::strtoul(count, nullptr, 10)) : gpus;
+}
+
+ggml_backend_reg reg = {
+    GGML_BACKEND_API_VERSION,
+    {[](ggml_backend_reg_t) { return "Vulkan"; }, listed_gpus, [](ggml_backend_reg_t, size_t i) { return &devices[i]; }, nullptr},
+    nullptr};
 
 const FakeControl control = {
     [](Failure failure, int after) { state.failure = failure, state.after = after; },
@@ -197,6 +254,8 @@ const FakeControl control = {
     [](uint64_t bytes) { state.limit = bytes ? state.used + bytes : 0; },
     [](bool memory) { state.deny = memory; },
     [](bool overdrawn) { state.overdrawn = overdrawn; },
+    [](bool on) { state.halves = on; },
+    [] { return state.copies_left + state.copies_right; },
     [] { return state.slices.load(); },
     [] { return state.copies.load(); },
 };
@@ -210,7 +269,7 @@ ggml_backend_reg_t start() {
 }
 
 bool float32_products() {
-    return true;
+    return !state.halves;
 }
 
 }  // namespace latent::backend

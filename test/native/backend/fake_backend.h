@@ -4,7 +4,8 @@
 
 // A backend for tests of the library's table and of the device behind it: ggml's CPU backend in the role of a GPU with memory of
 // its own. It refuses what real GPU backends refuse, and fails on request as real drivers do. It lists several equal GPUs; use by
-// two threads at once, or after a failure, ends the process.
+// two threads at once, or after a failure, ends the process. LATENT_FAKE_FAILURE (fake_backend.cpp) makes it fail in other
+// processes.
 
 enum class Failure {
     none,
@@ -21,6 +22,8 @@ struct FakeControl {
     void (*limit)(uint64_t bytes);  // of memory, 0: none
     void (*deny)(bool memory);      // no buffer can be allocated
     void (*overdraw)(bool more);    // more memory is in use than the driver grants
+    void (*halves)(bool on);        // products have 16-bit operands, for devices opened from now on
+    uint64_t (*scratch)();          // bytes that it keeps for itself, as ggml's Vulkan backend would
     int (*slices)();                // computed so far
     int (*copies)();                // between tensors, on the device
 };
