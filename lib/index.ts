@@ -20,6 +20,7 @@ export { presets, type Preset } from './api/presets.js'
 export { createSolver, Solver, type Evaluation, type SolverOptions } from './api/solver.js'
 export { createNoise, type NoiseOptions } from './api/noise.js'
 export { createRandom, type RandomOptions } from './api/random.js'
+export { checkDevices, type CheckDevicesOptions, type CheckedDevice, type DeviceCheck, type DeviceReport } from './api/check-devices.js'
 export {
   getDevices,
   getVersions,

@@ -142,6 +142,35 @@ export declare interface CallOptions {
     signal?: AbortSignal;
 }
 
+/**
+ * Checks devices: computes each operation of the networks and compares it with float64, and draws the embedded model's image and compares it with the CPU's.
+ * Each device is checked in a child process, so that a driver that crashes or hangs does this process no harm. `latent doctor` prints the report.
+ *
+ * @throws RangeError for a device that does not exist. Failed checks do not throw.
+ */
+export declare function checkDevices(options?: CheckDevicesOptions): Promise<DeviceReport>;
+
+/** Options of {@link checkDevices}. */
+export declare interface CheckDevicesOptions extends CallOptions {
+    /** Names of {@link getDevices}, or kinds. Default: every usable device. */
+    devices?: readonly string[];
+    /** Also draws the embedded model's image. Default true. */
+    images?: boolean;
+    /** Seconds after which a check counts as hanging. Default 120: drivers compile their programs at the first use. */
+    timeout?: number;
+    /** Called after each check. */
+    onCheck?: (device: string, check: DeviceCheck) => unknown;
+}
+
+/** A device with its checks. */
+export declare interface CheckedDevice {
+    device: Device;
+    passed: boolean;
+    checks: DeviceCheck[];
+    /** Why not all checks ran. */
+    problem?: string;
+}
+
 /** Conditioning of a class-conditional model. */
 export declare interface ClassCondition extends ConditionBase {
     /** Number of classes; `classId` is below this. */
@@ -419,10 +448,67 @@ export declare interface Device {
     [detail: string]: unknown;
 }
 
+/** One check of a device: an operation of the networks, or an image of the embedded model. */
+export declare interface DeviceCheck {
+    /** `linear q8_0`, `attention 40`, `image, fast` ... */
+    check: string;
+    passed: boolean;
+    /** Not applicable here, such as `exact` on a device that computes in 16 bits. Counts as passed. */
+    skipped?: boolean;
+    /** Why it failed or was skipped, if it did not compute. */
+    reason?: string;
+    /** Operations: root of the summed squares of the differences from float64, relative to that of the right numbers; null if a number is not finite. */
+    error?: number | null;
+    /** The largest error allowed. */
+    bound?: number;
+    /** Images: bytes that differ from the CPU's exact image, of `bytes`, and by how much at most. */
+    differing?: number;
+    bytes?: number;
+    largest?: number;
+    /** Peak signal-to-noise ratio in decibels; null if no byte differs. */
+    psnr?: number | null;
+    /** Images: largest difference of the CPU's exact image from the one known, as means of 8x8 pixels. */
+    referenceOff?: number;
+    /** Milliseconds to load the model. */
+    loadMs?: number;
+    /** Milliseconds of the first run, in which drivers compile their programs. */
+    firstMs?: number;
+    /** Milliseconds of the second run. */
+    ms?: number;
+}
+
 /** A missing device, a failed backend, or a processor that is too old for the binary (`ERR_DEVICE`). */
 export declare class DeviceError extends DiffusionError {
     name: string;
     constructor(message: string, details?: Readonly<Record<string, unknown>>, options?: ErrorOptions);
+}
+
+/** The result of {@link checkDevices}: what it takes to see from afar what a device does. */
+export declare interface DeviceReport {
+    date: string;
+    version: string;
+    ggml: string;
+    node: string;
+    system: string;
+    cpu: {
+        brand: string;
+        features: string[];
+        cores: number;
+    };
+    /** Bytes of the host. */
+    memoryTotal: number;
+    memoryFree: number;
+    /** The GPU libraries that were found. */
+    libraries: {
+        kind: string;
+        path: string;
+        refused?: string;
+    }[];
+    devices: CheckedDevice[];
+    /** Devices that cannot be used, with the reason in `refused`. */
+    refused: Device[];
+    /** All checks of all devices. */
+    passed: boolean;
 }
 
 /** The device to run on: a backend, optionally with a device number (`cuda:1`). `auto` is the CPU. */

@@ -49,6 +49,7 @@ const guides = [
     ['Precision', 'precision'],
     ['Quality', 'quality'],
     ['GPUs', 'gpu'],
+    ['latent doctor', 'doctor'],
   ),
   group(
     'Project',

@@ -1,7 +1,9 @@
 import { getDevices } from '../index.js'
-import { readFlags, toJson, type Command, type Flags } from './command.js'
+import { check, checkLine } from './doctor.js'
+import { readFlags, ReportedFailure, toJson, type Command, type Flags } from './command.js'
 
 const flags = {
+  check: { kind: 'switch', help: 'compute every operation on each device and compare it (latent doctor says more)' },
   json: { kind: 'switch', help: 'as JSON' },
   help: { kind: 'switch', short: 'h', help: 'show this' },
 } as const satisfies Flags
@@ -9,10 +11,21 @@ const flags = {
 export const devicesCommand: Command = {
   name: 'devices',
   summary: 'list the devices',
-  usage: '[--json]',
+  usage: '[--check] [--json]',
   flags,
   async run(argv, io) {
     const { values } = readFlags(flags, argv, { min: 0, max: 0, names: 'no arguments' })
+    if (values.check) {
+      const report = await check({}, false, io)
+      if (values.json) io.stdout.write(toJson(report))
+      for (const { device, passed, checks, problem } of values.json ? [] : report.devices) {
+        io.stdout.write(`${device.id}  ${device.name}: ${passed ? `all ${checks.length} operations are right` : (problem ?? 'wrong')}\n`)
+        for (const each of checks) if (!each.passed) io.stdout.write(`${checkLine(each)}\n`)
+      }
+      for (const { id, refused } of values.json ? [] : report.refused) io.stdout.write(`${id}  cannot be used: ${refused}\n`)
+      if (!report.passed) throw new ReportedFailure()
+      return
+    }
     const devices = await getDevices()
     if (values.json) {
       io.stdout.write(toJson(devices))

@@ -11,6 +11,7 @@ import { helpText, ReportedFailure, UsageError, type Command, type Io } from './
 import { convertCommand } from './convert.js'
 import { demoCommand } from './demo.js'
 import { devicesCommand } from './devices.js'
+import { doctorCommand } from './doctor.js'
 import { estimateCommand } from './estimate.js'
 import { generateCommand } from './generate.js'
 import { inspectCommand } from './inspect.js'
@@ -36,6 +37,7 @@ const commands: readonly Command[] = [
   serveCommand,
   workerCommand,
   devicesCommand,
+  doctorCommand,
   benchCommand,
   buildCommand,
 ]

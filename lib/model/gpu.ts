@@ -1,9 +1,9 @@
-/** The libraries for GPUs next to the addon: found here, tested in a child process, and only then loaded into this process. */
-import { execFile } from 'node:child_process'
+/** The libraries for GPUs next to the addon: found here, tested in a child process, and only then loaded into this process. Refusals are remembered. */
 import { existsSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import path from 'node:path'
 import { addon, guarded } from '../native/call.js'
+import { runLines } from './child-lines.js'
 import { outsideArchive, packageRoot, packageVersion, scope } from '../native/package-root.js'
 
 const probeTimeout = 30_000 // milliseconds; the first use of a driver takes a few seconds
@@ -62,27 +62,50 @@ export function findGpuLibrary(
   return existsSync(library) ? { path: library } : { path: library, refused: `${name} has no ${file}; install it again` }
 }
 
-/** Loads the library in a child process and lists its devices. Returns the error, or undefined. */
-export function probeGpuLibrary(
+/** What the test process found. */
+export interface Probed {
+  /** Why the library cannot be used at all. */
+  refused?: string
+  /** Why some of its devices cannot, by name. */
+  devices: Map<string, string>
+}
+
+const maxCrashes = 8
+
+/** The environment of a process that knows no GPU library, so that a crash is not another one's. */
+export function withoutLibraries(): NodeJS.ProcessEnv {
+  const env = { ...process.env }
+  for (const each of gpuKinds) delete env[variableOf(each)]
+  return env
+}
+
+/** Loads the library in a child process, lists its devices and computes a small graph on each. `timeout`: milliseconds for each of these steps. */
+export async function probeGpuLibrary(
   kind: GpuKind,
   library: string,
   timeout = probeTimeout,
   script = path.join(__dirname, '..', '..', 'dist', 'native', 'gpu-probe.js'),
-): Promise<string | undefined> {
+): Promise<Probed> {
   const what = `the ${titles[kind]} or the driver`
-  return new Promise((resolve) => {
-    const env: NodeJS.ProcessEnv = { ...process.env, ELECTRON_RUN_AS_NODE: '1' }
-    // Only this library is tested there, so that a crash is not another one's.
-    for (const each of gpuKinds) delete env[variableOf(each)]
-    execFile(process.execPath, [script, kind, library], { env, timeout, killSignal: 'SIGKILL', windowsHide: true }, (error, stdout) => {
-      if (stdout.trimEnd().endsWith('ok')) resolve(undefined)
-      else if (error?.killed) resolve(`${what} did not answer within ${timeout / 1000} seconds (${library})`)
-      else {
-        const how = error?.signal ?? (error?.code === undefined ? 'no answer' : `exit code ${error.code}`)
-        resolve(`${what} crashed in the test process (${how}; ${library}); update the driver`)
-      }
+  const devices = new Map<string, string>()
+  for (let crashes = 0; crashes < maxCrashes; ++crashes) {
+    let current: string | undefined
+    let failed: string | undefined
+    let done = false
+    const { problem } = await runLines(script, [kind, library, [...devices.keys()].join(',')], withoutLibraries(), timeout, (message) => {
+      done ||= message.done === true
+      if (typeof message.failed === 'string') failed ??= message.failed
+      if (typeof message.device !== 'string') return
+      current = message.passed === true || message.refused !== undefined ? undefined : message.device
+      if (typeof message.refused === 'string') devices.set(message.device, message.refused)
     })
-  })
+    if (done) return { devices }
+    if (failed !== undefined) return { refused: `${what} failed in the test process: ${failed} (${library})`, devices }
+    const why = `${problem ?? 'ended'} in the test process`
+    if (current === undefined) return { refused: `${what} ${why} (${library}); update the driver`, devices }
+    devices.set(current, `${what} ${why}, while computing a small graph; update the driver`)
+  }
+  return { refused: `${what} crashed in the test process with ${maxCrashes} devices (${library}); update the driver`, devices }
 }
 
 const prepared = new Map<GpuKind, Promise<void>>()
@@ -90,8 +113,11 @@ const prepared = new Map<GpuKind, Promise<void>>()
 async function prepare(kind: GpuKind): Promise<void> {
   const found = findGpuLibrary(kind)
   if (!found) return
-  const refused = found.refused ?? (await probeGpuLibrary(kind, found.path))
-  guarded(() => addon().setGpuLibrary(kind, found.path, refused ?? ''))
+  const probed: Probed = found.refused === undefined ? await probeGpuLibrary(kind, found.path) : { refused: found.refused, devices: new Map() }
+  guarded(() => {
+    addon().setGpuLibrary(kind, found.path, probed.refused ?? '')
+    for (const [device, reason] of probed.devices) addon().refuseDevice(device, reason)
+  })
 }
 
 /** Finds, tests and registers a library, once per process, so that the engine knows its GPUs. */
@@ -110,4 +136,10 @@ export async function prepareGpus(): Promise<void> {
 export async function prepareDevice(device: string): Promise<void> {
   const kind = gpuKinds.find((each) => device === each || device.startsWith(`${each}:`))
   if (kind) await prepareKind(kind)
+}
+
+/** Registers a library without a test, in a process that is made for testing it. */
+export function trustLibrary(kind: GpuKind, library: string): void {
+  prepared.set(kind, Promise.resolve())
+  guarded(() => addon().setGpuLibrary(kind, library, ''))
 }

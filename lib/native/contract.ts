@@ -253,6 +253,17 @@ export interface NativeTensors {
   dispose(): void
 }
 
+/** What checkDevice() resolves to. */
+export interface DeviceCheckResult {
+  check: string
+  /** Root of the summed squares of the differences, relative to that of the right numbers; null if a number is not finite. */
+  error: number | null
+  bound: number
+  passed: boolean
+  firstMs: number
+  ms: number
+}
+
 export interface NativeAddon {
   /** JSON: { version, ggml, cpu: { brand, features: string[], cores }, backends: string[] } */
   versions(): string
@@ -260,6 +271,12 @@ export interface NativeAddon {
   getDevices(): string
   /** Path of the library for devices of this kind ('cuda', 'vulkan', 'metal'), and the reason not to load it ('' if it may be loaded), which its devices report. */
   setGpuLibrary(kind: string, path: string, refused: string): void
+  /** From now on this device of getDevices() is refused for the reason; '': no longer. */
+  refuseDevice(device: string, reason: string): void
+  /** JSON: { first: string, all: string[] }, the checks for checkDevice(); `first` is the one before a device's first use. */
+  deviceChecks(): string
+  /** Computes one operation on a device and compares it with its definition. JSON: DeviceCheckResult. */
+  checkDevice(device: string, check: string): NativeJob<string>
   setLogger(logger: ((level: 'debug' | 'info' | 'warn' | 'error', message: string) => void) | null): void
   /** request: NativeLoadRequest (weights are not read). Resolves to JSON: ModelInfo. */
   inspect(request: string): NativeJob<string>

@@ -1,8 +1,42 @@
-/** Runs in a child process: lists the devices of a GPU library, so that a crashing driver ends this process and not the caller's. */
+/**
+ * Runs in a child process: lists the devices of a GPU library and computes one small graph on each, so that a crashing driver ends this process and not the
+ * caller's. Arguments: kind, path of the library, devices to leave out (with commas). Prints a line of JSON before and after each device.
+ */
+import type { DeviceCheckResult } from './contract.js'
 import { loadAddon } from './load.js'
 
-const [kind = '', library = ''] = process.argv.slice(2)
-const addon = loadAddon()
-addon.setGpuLibrary(kind, library, '')
-addon.getDevices()
-process.stdout.write('ok\n')
+interface Listed {
+  id: string
+  type: string
+  refused?: string
+}
+
+function say(message: object): void {
+  process.stdout.write(`${JSON.stringify(message)}\n`)
+}
+
+async function main([kind = '', library = '', without = '']: string[]): Promise<void> {
+  const addon = loadAddon()
+  addon.setGpuLibrary(kind, library, '')
+  const devices = (JSON.parse(addon.getDevices()) as Listed[]).filter(({ type, refused }) => type === kind && refused === undefined)
+  say({ listed: devices.length })
+  const { first } = JSON.parse(addon.deviceChecks()) as { first: string }
+  for (const { id } of devices) {
+    if (without.split(',').includes(id)) continue
+    say({ device: id })
+    try {
+      const { check, error, bound, passed } = JSON.parse(await addon.checkDevice(id, first).promise) as DeviceCheckResult
+      say(passed ? { device: id, passed } : { device: id, refused: `it computes wrong numbers (${check}: error ${error ?? 'not finite'}, at most ${bound})` })
+    } catch (error) {
+      const { code, message } = error as { code?: unknown; message?: unknown }
+      // Memory that is in use now may be free later; the real call will say so.
+      say(code === 'ERR_OUT_OF_MEMORY' ? { device: id, passed: true } : { device: id, refused: String(message).split('. The device cannot')[0] })
+    }
+  }
+  say({ done: true })
+}
+
+void main(process.argv.slice(2)).catch((error: unknown) => {
+  say({ failed: error instanceof Error ? error.message : String(error) })
+  process.exitCode = 1
+})

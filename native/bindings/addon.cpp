@@ -45,6 +45,9 @@ Napi::Object make_exports(Napi::Env env, Napi::Object exports) {
     add("versions", versions);
     add("getDevices", get_devices);
     add("setGpuLibrary", set_gpu_library);
+    add("refuseDevice", refuse_device);
+    add("deviceChecks", device_checks);
+    add("checkDevice", check_device);
     add("setLogger", set_logger);
     add("inspect", inspect);
     add("convert", convert);

@@ -10,6 +10,7 @@
 #include "core/cpu.h"
 #include "core/rng_draws.h"
 #include "formats/adapters/merged_source.h"
+#include "graph/check/device_check.h"
 #include "graph/cuda/cuda_library.h"
 #include "graph/device.h"
 #include "graph/portable/ggml_library.h"
@@ -83,6 +84,36 @@ Napi::Value set_gpu_library(const Napi::CallbackInfo & info) {
             graph::refuse_backend(kind, refused);
         }
         return info.Env().Undefined();
+    });
+}
+
+Napi::Value refuse_device(const Napi::CallbackInfo & info) {
+    return guarded(info.Env(), [&] {
+        graph::refuse_device(string_argument(info, 0, "device"), string_argument(info, 1, "reason"));
+        return info.Env().Undefined();
+    });
+}
+
+Napi::Value device_checks(const Napi::CallbackInfo & info) {
+    return guarded(info.Env(), [&] {
+        return json_to_js(info.Env(), {{"first", graph::first_check()}, {"all", graph::check_names()}});
+    });
+}
+
+Napi::Value check_device(const Napi::CallbackInfo & info) {
+    return guarded(info.Env(), [&] {
+        const std::string device = string_argument(info, 0, "device"), check = string_argument(info, 1, "check");
+        EnvData & data = EnvData::of(info.Env());
+        return data.start(data.queue("device " + device), {}, [device, check](const JobContext & job) -> Completion {
+            const graph::CheckResult result = graph::check_operation(graph::Device::create(device), check, job);
+            auto row = std::make_shared<Json>(Json{{"check", result.name},
+                                                   {"error", result.error},
+                                                   {"bound", result.bound},
+                                                   {"passed", result.passed()},
+                                                   {"firstMs", result.first},
+                                                   {"ms", result.milliseconds}});
+            return [row](Napi::Env env) { return json_to_js(env, *row); };
+        });
     });
 }
 

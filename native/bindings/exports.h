@@ -8,6 +8,9 @@ namespace latent::bindings {
 Napi::Value versions(const Napi::CallbackInfo & info);
 Napi::Value get_devices(const Napi::CallbackInfo & info);
 Napi::Value set_gpu_library(const Napi::CallbackInfo & info);
+Napi::Value refuse_device(const Napi::CallbackInfo & info);
+Napi::Value device_checks(const Napi::CallbackInfo & info);
+Napi::Value check_device(const Napi::CallbackInfo & info);
 Napi::Value set_logger(const Napi::CallbackInfo & info);
 Napi::Value inspect(const Napi::CallbackInfo & info);
 Napi::Value convert(const Napi::CallbackInfo & info);

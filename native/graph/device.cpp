@@ -1,5 +1,7 @@
 #include "graph/device.h"
 
+#include <map>
+#include <mutex>
 #include <utility>
 
 #include "core/cpu.h"
@@ -12,6 +14,27 @@
 namespace latent::graph {
 
 namespace {
+
+struct Refusals {
+    std::mutex mutex;
+    std::map<std::string, std::string> reasons;  // by the device's name
+};
+
+Refusals & refusals() {
+    static Refusals all;
+    return all;
+}
+
+/// The devices of a source, with the reasons of refuse_device().
+std::vector<DeviceInfo> devices_of(const DeviceSource & source) {
+    std::vector<DeviceInfo> all = source.list(source.kind);
+    const std::lock_guard<std::mutex> lock(refusals().mutex);
+    for (DeviceInfo & info : all) {
+        const auto reason = refusals().reasons.find(info.name);
+        if (reason != refusals().reasons.end() && info.refused.empty()) info.refused = reason->second;
+    }
+    return all;
+}
 
 struct Found {
     const DeviceSource * source = nullptr;
@@ -26,7 +49,7 @@ Found find(const std::string & name) {
     Found found;
     for (const DeviceSource & source : device_sources()) {
         if (source.kind != kind && source.kind != "cpu") continue;
-        for (const DeviceInfo & info : source.list(source.kind)) {
+        for (const DeviceInfo & info : devices_of(source)) {
             // An entry without a number says why its kind has no devices.
             const bool named = wanted == info.name || wanted == info.kind;
             const bool whole_kind = info.name == info.kind && info.kind == kind && !info.refused.empty();
@@ -55,9 +78,18 @@ Device::Device(std::string name, std::string kind, int threads)
 std::vector<DeviceInfo> list_devices() {
     std::vector<DeviceInfo> all;
     for (const DeviceSource & source : device_sources()) {
-        for (DeviceInfo & info : source.list(source.kind)) all.push_back(std::move(info));
+        for (DeviceInfo & info : devices_of(source)) all.push_back(std::move(info));
     }
     return all;
+}
+
+void refuse_device(const std::string & name, const std::string & reason) {
+    const std::lock_guard<std::mutex> lock(refusals().mutex);
+    if (reason.empty()) {
+        refusals().reasons.erase(name);
+    } else {
+        refusals().reasons[name] = reason;
+    }
 }
 
 std::vector<std::string> device_kinds() {

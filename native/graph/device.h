@@ -78,6 +78,9 @@ std::vector<std::string> device_kinds();
 /// The name of the device that create() opens, or `name` if there is none. As create(), it starts only the driver of that kind.
 std::string device_name(const std::string & name);
 
+/// From now on the device of this name (of list_devices()) cannot be used, for the reason; "": it can again.
+void refuse_device(const std::string & name, const std::string & reason);
+
 /// A source of the devices of one kind for list_devices() and Device::create().
 struct DeviceSource {
     std::string kind;

@@ -77,6 +77,9 @@ const emptyObjects = ['an object', 'an object without prototype', 'a map', 'a da
 
 const calls: Record<string, Sound> = {
   convert: onModule(() => [model.file, path.join(model.folder, 'out.gguf'), { type: 'f16', config: model.golden.config, signal }]),
+  checkDevices: onModule(() => [{ devices: ['cpu'], images: false, timeout: 60, onCheck: () => {}, signal }], {
+    without: [...emptyObjects, 'true', 'a getter that throws'],
+  }),
   cosineSimilarity: onModule(() => [Float32Array.of(1, 0), Float32Array.of(1, 0)]),
   createDiffusionHost: onModule(() => [
     { isolate: 'none', models: { tiny: { device: 'cpu', config: model.golden.config, source: model.file } }, maxModels: 1, idleMs: 0 },

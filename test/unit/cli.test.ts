@@ -18,12 +18,27 @@ describe('the command line', () => {
   test('--help and --version', async () => {
     const help = await cli(['--help'])
     expect(help).toMatchObject({ code: 0, stderr: '' })
-    for (const name of ['generate', 'upscale', 'convert', 'inspect', 'estimate', 'pull', 'list', 'verify', 'rm', 'rdm', 'devices', 'bench', 'build'])
+    for (const name of [
+      'generate',
+      'upscale',
+      'convert',
+      'inspect',
+      'estimate',
+      'pull',
+      'list',
+      'verify',
+      'rm',
+      'rdm',
+      'devices',
+      'doctor',
+      'bench',
+      'build',
+    ])
       expect(help.stdout).toContain(name)
     expect(await cli(['--version'])).toEqual({ code: 0, stdout: `${manifest.version}\n`, stderr: '' })
   })
 
-  test.each(['generate', 'upscale', 'convert', 'inspect', 'estimate', 'pull', 'list', 'verify', 'rm', 'rdm', 'devices', 'bench', 'build'])(
+  test.each(['generate', 'upscale', 'convert', 'inspect', 'estimate', 'pull', 'list', 'verify', 'rm', 'rdm', 'devices', 'doctor', 'bench', 'build'])(
     '%s --help',
     async (name) => {
       const direct = await cli([name, '--help'])
@@ -82,6 +97,8 @@ describe('the command line', () => {
     [['convert', '-o', 'y.gguf'], /no model given/],
     [['inspect', 'a', 'b'], /expected one MODEL/],
     [['devices', 'x'], /x/],
+    [['doctor', 'x'], /x/],
+    [['doctor', '--timeout', '0'], /--timeout takes seconds/],
     [['worker'], /no queue given: use --queue/],
     [['worker', '--queue', 'redis://127.0.0.1:1'], /no store given: use --store/],
     [['worker', '--queue', 'redis://127.0.0.1:1', '--store', 'x', '--lock', 'long'], /--lock takes a time like 30s/],

@@ -51,19 +51,23 @@ describe.each(gpuKinds)('findGpuLibrary(%s)', (kind) => {
 })
 
 describe('probeGpuLibrary', () => {
-  const probe = (script: string, timeout?: number) => probeGpuLibrary('vulkan', 'engine.so', timeout, write('probe.js', script))
+  const say = 'const say = (message) => process.stdout.write(JSON.stringify(message) + "\\n")\n'
+  const probe = (script: string, timeout?: number) => probeGpuLibrary('vulkan', 'engine.so', timeout, write('probe.js', say + script))
+  const good = { devices: new Map<string, string>() }
 
   test('uses the answer of the child process', async () => {
-    expect(await probe("process.stdout.write(process.argv[2] === 'vulkan' && process.argv[3] === 'engine.so' ? 'ok\\n' : '')")).toBeUndefined()
+    expect(await probe("if (process.argv[2] === 'vulkan' && process.argv[3] === 'engine.so') say({ done: true })")).toEqual(good)
+    expect(await probe("console.log('a line of the driver'); say({ done: true })")).toEqual(good)
+    expect(await probe("say({ failed: 'no binary' }); process.exit(1)")).toMatchObject({
+      refused: expect.stringMatching(/Vulkan backend.*no binary/),
+    })
   })
 
   test('the child process knows no other library', async () => {
     const before = { ...process.env }
     for (const kind of gpuKinds) process.env[`LATENT_${kind.toUpperCase()}_LIBRARY`] = '/crashes.so'
     try {
-      expect(
-        await probe("process.stdout.write(Object.keys(process.env).some((name) => /^LATENT_.*_LIBRARY$/.test(name)) ? '' : 'ok')"),
-      ).toBeUndefined()
+      expect(await probe('if (!Object.keys(process.env).some((name) => /^LATENT_.*_LIBRARY$/.test(name))) say({ done: true })')).toEqual(good)
     } finally {
       for (const kind of gpuKinds) {
         const name = `LATENT_${kind.toUpperCase()}_LIBRARY`
@@ -74,8 +78,34 @@ describe('probeGpuLibrary', () => {
   })
 
   test('a child process that crashes, fails or hangs is reported, and this process survives', async () => {
-    expect(await probe('process.abort()')).toMatch(process.platform === 'win32' ? /Vulkan backend.*exit code/ : /Vulkan backend.*SIGABRT/)
-    expect(await probe('process.exit(3)')).toMatch(/exit code 3/)
-    expect(await probe('setInterval(() => {}, 1000)', 1000)).toMatch(/did not answer within 1 seconds/)
+    const refusal = async (script: string, timeout?: number) => (await probe(script, timeout)).refused
+    expect(await refusal('process.abort()')).toMatch(process.platform === 'win32' ? /Vulkan backend.*exit code/ : /Vulkan backend.*SIGABRT/)
+    expect(await refusal('process.exit(3)')).toMatch(/exit code 3/)
+    expect(await refusal('')).toMatch(/ended in the test process/)
+    expect(await refusal('setInterval(() => {}, 1000)', 1000)).toMatch(/did not answer within 1 seconds/)
+  })
+
+  test('a device that crashes or hangs is left out, and the others are tested', async () => {
+    const each = (failure: string) => `
+      for (const device of ['vulkan:0', 'vulkan:1', 'vulkan:2']) {
+        if (process.argv[4].split(',').includes(device)) continue
+        say({ device })
+        if (device === 'vulkan:1') { ${failure} }
+        say(device === 'vulkan:2' ? { device, refused: 'wrong numbers' } : { device, passed: true })
+      }
+      say({ done: true })`
+    const { refused, devices } = await probe(each('process.abort()'))
+    expect(refused).toBeUndefined()
+    expect([...devices.keys()]).toEqual(['vulkan:1', 'vulkan:2'])
+    expect(devices.get('vulkan:1')).toMatch(/crashed .* small graph/)
+    expect(devices.get('vulkan:2')).toBe('wrong numbers')
+    const hung = await probe(each('for (;;);'), 1000)
+    expect(hung.devices.get('vulkan:1')).toMatch(/did not answer within 1 seconds/)
+  })
+
+  test('a library that crashes with every device is refused', async () => {
+    const { refused, devices } = await probe("say({ device: 'vulkan:' + process.argv[4].split(',').filter(Boolean).length }); process.abort()")
+    expect(devices.size).toBe(8)
+    expect(refused).toMatch(/crashed .*8 devices/)
   })
 })

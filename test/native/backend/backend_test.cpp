@@ -8,6 +8,7 @@
 #include "checks.h"
 #include "fake_backend.h"
 #include "golden_unet.h"
+#include "graph/check/device_check.h"
 #include "graph/home.h"
 #include "graph/portable/ggml_handles.h"
 #include "graph/portable/ggml_library.h"
@@ -246,6 +247,20 @@ TEST(quantised_weights_stay_quantised) {
     within("sd1 eps, q8_0, against the CPU", worst, 1e-5);
 }
 
+TEST(operations) {
+    for (const std::string & name : graph::check_names()) {
+        const graph::CheckResult result = graph::check_operation(gpu(), name, {});
+        within(name.c_str(), result.error, result.bound);
+    }
+    CHECK_THROWS(graph::check_operation(gpu(), "cubic norm", {}), ErrorCode::invalid_argument);
+    if (real_device()) return;
+    setenv("LATENT_FAKE_FAILURE", "wrong:0:GROUP_NORM", 1);
+    CHECK(!graph::check_operation(gpu(), "group norm", {}).passed() && graph::check_operation(gpu(), "layer norm", {}).passed());
+    setenv("LATENT_FAKE_FAILURE", "wrong:0", 1);
+    for (const std::string & name : graph::check_names()) CHECK(!graph::check_operation(gpu(), name, {}).passed());
+    unsetenv("LATENT_FAKE_FAILURE");
+}
+
 TEST(cancel_between_slices) {
     Tower tower(gpu(), 150);
     tower.store.load({});
@@ -310,6 +325,17 @@ TEST(libraries_that_are_refused) {
     CHECK_THROWS(graph::set_backend_library("opengl", LATENT_BACKEND_FAKE), ErrorCode::invalid_argument);
     graph::set_backend_library("vulkan", LATENT_BACKEND_FAKE);
     CHECK(graph::list_devices().front().refused.empty());
+}
+
+TEST(single_devices_that_are_refused) {
+    if (real_device()) return;
+    gpu();
+    graph::refuse_device("vulkan:0", "it computes wrong numbers");
+    CHECK(refusal("vulkan:0") == "it computes wrong numbers" && refusal("vulkan:1").empty());
+    CHECK(contains(message_of([&] { graph::Device::create("vulkan:0"); }), "cannot be used: it computes wrong numbers"));
+    CHECK(graph::Device::create("vulkan")->name() == "vulkan:1");
+    graph::refuse_device("vulkan:0", "");
+    CHECK(graph::Device::create("vulkan")->name() == "vulkan:0");
 }
 
 TEST(operations_that_the_device_lacks) {

@@ -1,0 +1,148 @@
+/** Checks of devices in processes of their own: the CPU, and a machine with GPUs whose driver computes wrong numbers, crashes, hangs or has no memory. */
+import { execFile } from 'node:child_process'
+import path from 'node:path'
+import { checkDevices, type DeviceCheck, type DeviceReport } from '../../lib/index'
+import { renderReport } from '../../lib/cli/doctor'
+import { fakeGpuLibrary } from '../helpers/fake-gpu'
+
+const program = path.join(__dirname, '..', '..', 'dist', 'cli', 'main.js')
+const rows = (checks: DeviceCheck[], name: RegExp) => checks.filter(({ check }) => name.test(check))
+
+/** Runs `latent` with the library and its failure. */
+function latent(failure: string | undefined, ...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+  const env: NodeJS.ProcessEnv = { ...process.env, LATENT_VULKAN_LIBRARY: fakeGpuLibrary, LATENT_FAKE_GPUS: '3' }
+  if (failure === undefined) delete env.LATENT_FAKE_FAILURE
+  else env.LATENT_FAKE_FAILURE = failure
+  return new Promise((resolve) => {
+    execFile(process.execPath, [program, ...args], { env, maxBuffer: 1e8 }, (error, stdout, stderr) =>
+      resolve({ code: error ? Number(error.code) : 0, stdout, stderr }),
+    )
+  })
+}
+
+async function doctor(failure: string | undefined, ...args: string[]): Promise<{ code: number; report: DeviceReport; checks: DeviceCheck[] }> {
+  const { code, stdout } = await latent(failure, 'doctor', '--json', '--device', 'vulkan:1', ...args)
+  const report = JSON.parse(stdout) as DeviceReport
+  return { code, report, checks: report.devices[0]?.checks ?? [] }
+}
+
+describe('checkDevices()', () => {
+  test('the CPU passes every check', async () => {
+    const seen: string[] = []
+    const report = await checkDevices({ devices: ['cpu'], onCheck: (device, { check }) => seen.push(`${device} ${check}`) })
+    const [{ checks, passed, device }] = report.devices as [DeviceReport['devices'][0]]
+    expect(checks.filter((check) => !check.passed)).toEqual([])
+    expect(passed && report.passed).toBe(true)
+    expect(device).toMatchObject({ id: 'cpu', type: 'cpu' })
+    expect(seen).toEqual(checks.map(({ check }) => `cpu ${check}`))
+    for (const check of ['linear f32', 'linear q4_k', 'conv q8_0', 'attention 160', 'group norm', 'image, exact', 'image, fast'])
+      expect(rows(checks, new RegExp(`^${check}$`))).toHaveLength(1)
+    for (const { error, bound, ms } of rows(checks, /^(?!image)/)) expect(error! <= bound! && ms! > 0).toBe(true)
+    expect(rows(checks, /image, exact/)[0]).toMatchObject({ differing: 0, bytes: 64 * 64 * 3, psnr: null })
+    const text = renderReport(report)
+    expect(text).toContain(report.cpu.brand)
+    expect(text).toMatch(/^ {2}linear f32 +ok +error \d\.\de-\d+ \(at most 0\.00001\), \d/m)
+    expect(text).toMatch(new RegExp(`all ${checks.length} checks passed`))
+  })
+
+  test('a device that does not exist, and an abort', async () => {
+    await expect(checkDevices({ devices: ['vulkan:99'] })).rejects.toThrow(/no device 'vulkan:99'.*cpu/)
+    await expect(checkDevices({ signal: AbortSignal.abort('stop') })).rejects.toBe('stop')
+    const controller = new AbortController()
+    const running = checkDevices({ devices: ['cpu'], signal: controller.signal, onCheck: () => controller.abort('stop') })
+    await expect(running).rejects.toBe('stop')
+  })
+})
+
+if (!fakeGpuLibrary) {
+  test.skip('skipped: the fake GPU library is not built (npm run test:native -- --only backend)', () => undefined)
+} else {
+  describe('latent doctor with a GPU', () => {
+    test('that is sound', async () => {
+      const { code, report, checks } = await doctor(undefined)
+      expect(checks.filter(({ passed }) => !passed)).toEqual([])
+      expect({ code, passed: report.passed, libraries: report.libraries }).toEqual({
+        code: 0,
+        passed: true,
+        libraries: [{ kind: 'vulkan', path: fakeGpuLibrary }],
+      })
+      expect(rows(checks, /image, exact/)[0]!.largest).toBeLessThanOrEqual(2)
+    })
+
+    test('that computes wrong numbers', async () => {
+      const { code, checks } = await doctor('wrong:1:SOFT_MAX')
+      expect(code).toBe(1)
+      const wrong = rows(checks, /attention/)
+      expect(wrong).toHaveLength(5)
+      for (const { passed, error } of wrong) expect(!passed && error! > 0.1).toBe(true)
+      expect(rows(checks, /image/).every(({ passed }) => !passed)).toBe(true)
+      expect(rows(checks, /^(?!attention|image)/).every(({ passed }) => passed)).toBe(true)
+    })
+
+    test('that crashes: the other checks still run', async () => {
+      const { code, checks } = await doctor('crash:1:NORM')
+      expect(code).toBe(1)
+      expect(rows(checks, /layer norm/)).toEqual([{ check: 'layer norm', passed: false, reason: expect.stringMatching(/crashed/) }])
+      expect(rows(checks, /image/).map(({ reason }) => reason)).toEqual([expect.stringMatching(/crashed/), expect.stringMatching(/crashed/)])
+      expect(rows(checks, /^(?!layer norm|image)/).every(({ passed }) => passed)).toBe(true)
+    })
+
+    test('that crashes again and again: it gives up', async () => {
+      const { code, report, checks } = await doctor('crash:1:SOFT_MAX')
+      expect(code).toBe(1)
+      expect(rows(checks, /attention/).every(({ reason }) => /crashed/.test(reason!))).toBe(true)
+      expect(report.devices[0]!.problem).toMatch(/stopped after 5 failures/)
+    })
+
+    test('that hangs', async () => {
+      const { code, checks } = await doctor('hang:1:NORM', '--timeout', '5')
+      expect(code).toBe(1)
+      expect(rows(checks, /layer norm/)[0]!.reason).toMatch(/did not answer within 5 seconds/)
+      expect(rows(checks, /attention/).every(({ passed }) => passed)).toBe(true)
+    })
+
+    test('that has no memory, or is lost', async () => {
+      const { code, checks } = await doctor('memory:1:NORM')
+      expect(code).toBe(1)
+      expect(rows(checks, /layer norm/)[0]!.reason).toMatch(/OutOfDeviceMemory.*\(ERR_OUT_OF_MEMORY\)/)
+      expect(rows(checks, /attention/).every(({ passed }) => passed)).toBe(true)
+      const lost = await doctor('lost:1:NORM')
+      expect(rows(lost.checks, /layer norm/)[0]!.reason).toMatch(/ErrorDeviceLost.*\(ERR_DEVICE\)/)
+      expect(rows(lost.checks, /attention/).every(({ passed }) => passed)).toBe(true)
+    })
+
+    test('latent devices --check', async () => {
+      const sound = await latent(undefined, 'devices', '--check')
+      expect(sound.code).toBe(0)
+      expect(sound.stdout).toMatch(/^vulkan:2 .* all \d+ operations are right$/m)
+      const wrong = await latent('wrong:1:NORM', 'devices', '--check')
+      expect(wrong.code).toBe(1)
+      expect(wrong.stdout).toMatch(/^vulkan:1 .*: wrong\n {2}layer norm +FAILED/m)
+    })
+  })
+
+  describe('the first use of a GPU', () => {
+    test.each([
+      ['crash:1', /crashed .*SIGABRT.* test process, while computing a small graph/],
+      ['wrong:1', /it computes wrong numbers \(linear f16: error/],
+      ['lost:1', /ErrorDeviceLost/],
+    ])('%s: it is refused with the reason, the others and the CPU work', async (failure, reason) => {
+      const { stdout } = await latent(failure, 'devices', '--json')
+      const devices = JSON.parse(stdout) as { id: string; refused?: string }[]
+      expect(devices.filter(({ refused }) => refused !== undefined)).toEqual([
+        expect.objectContaining({ id: 'vulkan:1', refused: expect.stringMatching(reason) }),
+      ])
+      const refused = await latent(failure, 'generate', '--device', 'vulkan:1', '--steps', '1', 'a red circle')
+      expect({ code: refused.code, stderr: refused.stderr }).toEqual({
+        code: 1,
+        stderr: expect.stringMatching(/vulkan:1.*cannot be used.*\(ERR_DEVICE\)/),
+      })
+      expect(refused.stderr).toMatch(reason)
+    })
+
+    test('memory that is in use now is no reason to refuse it', async () => {
+      const { stdout } = await latent('memory:1', 'devices', '--json')
+      expect((JSON.parse(stdout) as { refused?: string }[]).every(({ refused }) => refused === undefined)).toBe(true)
+    })
+  })
+}
