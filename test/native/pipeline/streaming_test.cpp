@@ -80,7 +80,13 @@ TEST(previews_by_a_tiny_autoencoder_beside_streamed_weights) {
 
 TEST(adapters_leave_less_room_for_streamed_weights) {
     golden::TempFolder folder;
-    const std::string path = golden::write_layout(golden::load("addon-norm-full"), "kohya", folder.path());
+    // Both replace whole weights, which lie on the heap. The second leaves the size of the graph as it is.
+    const std::string norms = golden::write_layout(golden::load("addon-norm-full"), "kohya", folder.path());
+    const std::string convolutions = folder / "convolutions.safetensors";
+    std::vector<golden::FileTensor> tensors;
+    for (const char * layer : {"resnets_0_conv1", "resnets_0_conv2", "resnets_1_conv1", "resnets_1_conv2"})
+        tensors.push_back(golden::formula_tensor(std::string("lora_unet_mid_block_") + layer + ".diff", {128, 128, 3, 3}));
+    golden::write_safetensors(convolutions, tensors);
     const Loaded free("sd1", as_stored());
     GenerateRequest request = drawing_of(free);
     const EstimateRequest asked{request.width, request.height, request.sampling.guidance_scale};
@@ -100,10 +106,12 @@ TEST(adapters_leave_less_room_for_streamed_weights) {
         return streamed;
     };
     const uint64_t alone = streamed_after_drawing();
-    bounded->set_adapters({{path, 1, 1}}, {});  // replaces whole weights, which lie on the heap
-    CHECK(streamed_after_drawing() > alone);
-    bounded->set_adapters({}, {});
-    CHECK(streamed_after_drawing() == alone);
+    for (const std::string & path : {norms, convolutions}) {
+        bounded->set_adapters({{path, 0.01, 0.01}}, {});
+        CHECK(streamed_after_drawing() > alone);
+        bounded->set_adapters({}, {});
+        CHECK(streamed_after_drawing() == alone);
+    }
 }
 
 // Adapters of a high rank add more to the graph than to the weights.
