@@ -70,3 +70,6 @@ export const scheduleNames = [
   'quad',
   'lu_lambdas',
 ] as const
+
+/** How the second pass of `hires` is enlarged: latents, or images. */
+export const upscalerNames = ['latent', 'latent_bicubic', 'latent_nearest', 'latent_nearest_exact', 'lanczos', 'bicubic', 'nearest'] as const

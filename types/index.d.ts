@@ -215,6 +215,11 @@ export declare interface CommonGenerateOptions extends SamplingOptions, CallOpti
     /** Start noise of unit variance, instead of noise from the seed. */
     latents?: Latents;
     /**
+     * A second pass at a larger size, so that large images keep the composition of the model's own size (A1111's "Hires. fix"). `width` and `height` are those of
+     * the first pass. Only for models that draw from noise alone, without `image`, `latents`, `timesteps` and sigmas. Default: none.
+     */
+    hires?: HiresOptions;
+    /**
      * In pixels, multiples of `info.sizeMultiple`. Default: the model's training size, or the size of the input image (rounded down to a multiple for image to image,
      * exact with a mask).
      */
@@ -885,6 +890,21 @@ export declare function getDevices(): Promise<Device[]>;
 
 /** Description of the loaded engine. */
 export declare function getVersions(): Versions;
+
+/** A second pass at a larger size: either `scale`, or `width` and `height`. */
+export declare interface HiresOptions {
+    /** Factor of both sides, 1 to 16; they are rounded down to multiples of `info.sizeMultiple`. */
+    scale?: number;
+    /** In pixels, a multiple of `info.sizeMultiple`. */
+    width?: number;
+    height?: number;
+    /** Steps that the second pass runs, whatever its strength (A1111's Hires steps). Default: `steps`. */
+    steps?: number;
+    /** How much the second pass changes, above 0, up to 1 (A1111's Denoising strength). Default 0.7. */
+    strength?: number;
+    /** Default `latent`, as A1111's "Latent": bilinear. */
+    upscaler?: UpscalerName;
+}
 
 /** A model of a host: its source and load options. */
 export declare interface HostedModel extends Omit<LoadOptions, 'signal' | 'onProgress' | 'kind'> {
@@ -2054,12 +2074,17 @@ export declare interface ResolvedCommon extends Omit<SamplingOptions, AlwaysSett
     /** Both absent without variations. */
     variationSeed?: bigint;
     variationStrength?: number;
+    /** Absent without a second pass; `width`, `height` and `steps` are those of the first. */
+    hires?: ResolvedHires;
     /** Absent: off. */
     deepCache?: Required<DeepCacheOptions>;
     latents?: Latents;
     /** Absent if there were none. Includes adapters named in the prompt, which are removed from it. */
     loras?: readonly LoraOptions[];
 }
+
+/** {@link HiresOptions} with defaults. */
+export declare type ResolvedHires = HiresOptions & Required<Pick<HiresOptions, 'steps' | 'strength' | 'upscaler'>>;
 
 /** Image to image: absent unless an image was given. */
 export declare interface ResolvedImageToImage {
@@ -2502,6 +2527,12 @@ export declare class UnsupportedModelError extends DiffusionError {
 
 /** upscale(): like generate(), without the image. */
 export declare type UpscaleOptions = Omit<SuperresGenerateOptions, 'image'>;
+
+/** How the result of the first pass is enlarged: `latent...` in latent space (fast; needs a strength of 0.5 and more), the others as images. */
+export declare type UpscalerName = (typeof upscalerNames)[number];
+
+/** How the second pass of `hires` is enlarged: latents, or images. */
+declare const upscalerNames: readonly ["latent", "latent_bicubic", "latent_nearest", "latent_nearest_exact", "lanczos", "bicubic", "nearest"];
 
 /** A verified file. */
 export declare interface VerifiedFile {

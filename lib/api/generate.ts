@@ -1,6 +1,7 @@
 /** generate(): turns checked options into one native request, and its result into images with settings. */
 import { gatherInputs, type GatheredInputs, type InputContext } from '../kinds/gather.js'
 import { resolveGenerate, type ResolvedGenerate } from './generate-options.js'
+import { enlargeLatents, enlargePictures, planPasses, type Passes } from './hires.js'
 import { cropPicture, cropPreview, framedSize, padEdges, padMask, type Size } from '../image/framing.js'
 import { maskWarning, readMaskOf, resampleMask, type Mask } from '../image/mask.js'
 import { sizeInMultiples } from '../image/preprocess.js'
@@ -32,6 +33,7 @@ import type {
   LoraReport,
   ModelPart,
   PipelineInfo,
+  Progress,
   ResolvedCommon,
   Timings,
 } from '../types.js'
@@ -238,7 +240,17 @@ interface Prepared {
   finish: (result: NativeGenerateResult) => Promise<GenerateResult>
 }
 
-async function prepare(context: GenerateContext, options: GenerateOptions | undefined): Promise<Prepared> {
+/** What differs in one of two passes. */
+interface Pass {
+  outputLatents?: true
+  /** Start of the second pass, if it is not an image. */
+  imageLatents?: { data: Float32Array; shape: number[] }
+  strength?: number
+  /** Changes the options of the result to those of both passes. */
+  recorded?: Partial<AnyResolvedOptions>
+}
+
+async function prepare(context: GenerateContext, options: GenerateOptions | undefined, pass: Pass = {}): Promise<Prepared> {
   const { info } = context
   const resolved = resolveGenerate(options, info)
   const { signal, onProgress, preview } = resolved
@@ -246,8 +258,15 @@ async function prepare(context: GenerateContext, options: GenerateOptions | unde
   const ownLoras = await context.settleLoras(signal)
   const gathered = await gather(resolved, context, ownLoras)
   signal?.throwIfAborted()
-  const request = nativeRequest(resolved, gathered, context, ownLoras)
+  const { imageLatents, strength, outputLatents } = pass
+  const request = {
+    ...nativeRequest(resolved, gathered, context, ownLoras),
+    ...(outputLatents ? { outputLatents } : {}),
+    ...(strength === undefined ? {} : { strength }),
+    ...(imageLatents ? { imageLatentsShape: imageLatents.shape } : {}),
+  }
   const arrays = {
+    ...(imageLatents ? { imageLatents: imageLatents.data } : {}),
     ...gathered.arrays,
     ...(gathered.start ? { image: gathered.start.data } : {}),
     ...(gathered.mask ? { mask: gathered.mask.data } : {}),
@@ -262,18 +281,86 @@ async function prepare(context: GenerateContext, options: GenerateOptions | unde
     request: JSON.stringify(request),
     arrays,
     hooks: { signal, onProgress, ...(onPreview ? { onPreview } : {}) },
-    finish: (result) => finish(context, resolved, { ...gathered, adapters: gathered.adapters ?? ownLoras }, result),
+    finish: (result) => finish(context, resolved, { ...gathered, adapters: gathered.adapters ?? ownLoras, recorded: pass.recorded }, result),
   }
 }
 
 /** One generate() call. */
 export async function generate(context: GenerateContext, options: GenerateOptions | undefined): Promise<GenerateResult> {
-  const { request, arrays, hooks, finish } = await prepare(context, options)
-  return finish(await runJob((callbacks) => context.native.generate(request, arrays, callbacks), hooks))
+  if ((options as GenerateOptions | null | undefined)?.hires !== undefined) return generateTwice(context, options!)
+  const prepared = await prepare(context, options)
+  return prepared.finish(await run(context, prepared))
+}
+
+function run({ native }: GenerateContext, { request, arrays, hooks }: Prepared): Promise<NativeGenerateResult> {
+  return runJob((callbacks) => native.generate(request, arrays, callbacks), hooks)
+}
+
+/** Progress and previews of a pass, as parts of both. */
+function hooksOf(
+  { onProgress, preview }: GenerateOptions,
+  began: number,
+  before: number,
+  total: number,
+): Pick<GenerateOptions, 'onProgress' | 'preview'> {
+  const placed = (progress: Progress): Progress => {
+    const timed = { ...progress, elapsedMs: performance.now() - began }
+    return progress.phase === 'sample' ? { ...timed, step: before + progress.step, steps: total } : timed
+  }
+  const shown = preview && {
+    ...preview,
+    onPreview: (image: RawImage, at: { step: number; steps: number; index: number }) =>
+      preview.onPreview(image, { ...at, step: before + at.step, steps: total }),
+  }
+  return { ...(onProgress ? { onProgress: (progress) => onProgress(placed(progress)) } : {}), ...(shown ? { preview: shown } : {}) }
+}
+
+/** The options of both passes. Random seeds are those of the first check. */
+function passOptions(options: GenerateOptions, resolved: ResolvedGenerate, { first, second, inLatents }: Passes, began: number) {
+  const { values } = resolved.sampling
+  const total = values.steps + second.steps
+  const common = { ...options, hires: undefined, seed: values.seed, ...resolved.variation }
+  const { width, height, steps, strength } = second
+  // The web UI runs as many steps as asked for, on a schedule that is longer.
+  const extra = { ...values.extra, start_rule: 'webui_fixed' }
+  return {
+    first: { ...common, ...first, ...hooksOf(options, began, 0, total) } as GenerateOptions,
+    second: {
+      ...common,
+      width,
+      height,
+      steps,
+      extra,
+      ...(inLatents ? {} : { strength }),
+      ...hooksOf(options, began, values.steps, total),
+    } as GenerateOptions,
+  }
+}
+
+async function generateTwice(context: GenerateContext, options: GenerateOptions): Promise<GenerateResult> {
+  const { info } = context
+  const began = performance.now()
+  const resolved = resolveGenerate(options, info)
+  const passes = planPasses(resolved.hires!, resolved, info)
+  const { first: firstOptions, second: secondOptions } = passOptions(options, resolved, passes, began)
+  const { values } = resolved.sampling
+  const { inLatents, first, second } = passes
+  resolveGenerate({ ...secondOptions, strength: undefined }, info) // before the first pass takes its time
+  const prepared = await prepare(context, firstOptions, inLatents ? { outputLatents: true } : {})
+  const made = await run(context, prepared)
+  const recorded = { ...first, steps: values.steps, extra: values.extra, hires: passes.recorded, image: undefined, strength: undefined }
+  const next = inLatents
+    ? await prepare(context, secondOptions, { recorded, strength: second.strength, imageLatents: enlargeLatents(made, passes, info.downsampling) })
+    : await prepare(context, { ...secondOptions, image: await enlargePictures(made.images, passes) }, { recorded })
+  const result = await next.finish(await run(context, next))
+  const { timings } = JSON.parse(made.summary) as { timings: Timings }
+  for (const key of Object.keys(timings) as (keyof Timings)[]) result.timings[key] += timings[key]
+  return result
 }
 
 /** Several generate() calls at once. Each settles by itself. */
 export function generateTogether(context: () => GenerateContext, calls: readonly GenerateOptions[]): Promise<GenerateResult>[] {
+  if (calls.some(({ hires }) => hires !== undefined)) return calls.map(async (options) => generate(context(), options)) // two runs each
   const prepared = calls.map(async (options) => prepare(context(), options))
   const started = Promise.allSettled(prepared).then((all) => startTogether(context().native, all))
   return prepared.map(async (call, i) => {
@@ -329,18 +416,27 @@ function seedsOf({ seed, variationSeed }: Pick<ResolvedCommon, 'seed' | 'variati
 async function finish(
   context: GenerateContext,
   resolved: ResolvedGenerate,
-  { size, warnings, adapters, writtenPrompt }: Pick<Gathered, 'size' | 'warnings' | 'writtenPrompt'> & { adapters: readonly NativeAdapter[] },
+  {
+    size,
+    warnings,
+    adapters,
+    writtenPrompt,
+    recorded,
+  }: Pick<Gathered, 'size' | 'warnings' | 'writtenPrompt'> & { adapters: readonly NativeAdapter[]; recorded: Pass['recorded'] },
   result: NativeGenerateResult,
 ): Promise<GenerateResult> {
   const { info, modelName, refinerName } = context
   const { version } = getVersions()
   const summary = JSON.parse(result.summary) as { eta: number; timings: Timings; float32Parts?: ModelPart[]; adapters: LoraReport[] }
   const loras = toLoraOptions(adapters)
-  const options: AnyResolvedOptions = {
+  const own: AnyResolvedOptions = {
     ...resolvedCommon(resolved, size, info, summary),
     ...resolvedInputs(resolved, info),
     ...(loras.length > 0 ? { loras } : {}),
   }
+  const options = Object.fromEntries(
+    Object.entries({ ...own, ...recorded }).filter(([, value]) => value !== undefined),
+  ) as unknown as AnyResolvedOptions
   const written = writtenPrompt === undefined ? {} : { prompt: writtenPrompt }
   const images: RawImage[] = []
   for (const [i, picture] of result.images.entries()) {

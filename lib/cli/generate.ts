@@ -1,6 +1,7 @@
 import { DiffusionPipeline, inspect, type GenerateOptions, type ModelSource } from '../index.js'
 import { flagsOf } from '../options/flags.js'
 import { generateOptions, variationOptions } from '../options/generate.js'
+import { hiresOptions } from '../options/hires.js'
 import { pick } from '../options/option.js'
 import { readFlags, readOptionFlags, reportFlags, UsageError, type Command, type FlagValues, type Flags, type Io } from './command.js'
 import { checkTarget, previewFlags, promptFlags, readDrawingOptions, samplingFlags, samplingNotes, saveAndReport } from './drawing.js'
@@ -17,6 +18,7 @@ const flags = {
   ...sizeFlags,
   ...samplingFlags,
   ...flagsOf(variationOptions),
+  ...flagsOf(hiresOptions),
   ...previewFlags,
   ...reportFlags,
 } as const satisfies Flags
@@ -33,10 +35,12 @@ async function checkPrompt(source: ModelSource | undefined, values: Values, { si
 
 async function readOptions(values: Values, { signal }: Io, bar: ProgressBar): Promise<GenerateOptions> {
   const { hub } = readFileOptions(values)
+  const hires = readOptionFlags(hiresOptions, values)
   return {
     ...readDrawingOptions(values),
     ...(await readInputs(values, { signal, onProgress: bar.update, ...(hub === undefined ? {} : { hub }) })),
     ...readOptionFlags(pick(generateOptions, 'width', 'height', 'loras', 'variationSeed', 'variationStrength'), values),
+    ...(Object.keys(hires).length === 0 ? {} : { hires }),
   }
 }
 

@@ -51,6 +51,14 @@ function stepsOf({ steps, schedule, timesteps, preset }: Given, usual: number): 
   return own?.steps ?? own?.timesteps?.length ?? usual
 }
 
+/** The second pass; the engine rejects values that are not numbers. */
+function hiresOf(given: unknown, steps: number): { steps: number; scale: number; width: number | undefined; height: number | undefined } {
+  if (typeof given !== 'object' || given === null) return { steps: 0, scale: 1, width: undefined, height: undefined }
+  const number = (value: unknown) => (typeof value === 'number' ? value : undefined)
+  const { steps: own, scale, width, height } = given as Given
+  return { steps: number(own) ?? steps, scale: number(scale) ?? 1, width: number(width), height: number(height) }
+}
+
 function checkPixels(what: string, width: number, height: number, { maxPixels }: Required<PageLimits>): void {
   // The negation is also true for NaN.
   if (!(width * height <= maxPixels))
@@ -90,13 +98,19 @@ export async function readPageOptions(given: unknown, limits: Required<PageLimit
   for (const key of notForPages) delete options[key]
   if (!limits.files) refuseFiles(options)
   const steps = stepsOf(options, info.defaults.steps)
-  if (steps > limits.maxSteps) throw invalidRange(`steps is ${steps}; this application allows ${limits.maxSteps}`)
+  const hires = hiresOf(options.hires, steps)
+  if (steps + hires.steps > limits.maxSteps) throw invalidRange(`steps is ${steps + hires.steps}; this application allows ${limits.maxSteps}`)
   const own = await checkPictures(options, limits)
   const { count = 1 } = options
   const { width = own?.width ?? info.defaults.width, height = own?.height ?? info.defaults.height } = options
+  // Not with `hires`, which other kinds refuse.
   const factor = info.kind === 'superres' && 'factor' in info.condition ? Number(info.condition.factor) : 1
   // The engine rejects values that are not numbers.
   const isSized = [width, height, count].every((value) => typeof value === 'number')
-  if (isSized) checkPixels('a job', (width as number) * factor * (count as number), (height as number) * factor, limits)
+  if (isSized) {
+    checkPixels('a job', (width as number) * factor * (count as number), (height as number) * factor, limits)
+    const second = { width: hires.width ?? (width as number) * hires.scale, height: hires.height ?? (height as number) * hires.scale }
+    checkPixels('a job', second.width * (count as number), second.height, limits)
+  }
   return options
 }

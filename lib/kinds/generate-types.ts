@@ -20,7 +20,7 @@ import type {
 import type { ModelKind } from './kinds.js'
 import type { Latents } from '../api/latents.js'
 import type { Neighbours } from './neighbours.js'
-import type { previewMethods } from '../names.js'
+import type { previewMethods, upscalerNames } from '../names.js'
 import type { CallOptions, DeepCacheOptions, ImageInput, LoraOptions, LoraReport, ModelPart, Progress, SamplingOptions } from '../types.js'
 
 /** Previews during sampling. */
@@ -50,6 +50,11 @@ export interface CommonGenerateOptions extends SamplingOptions, CallOptions {
   /** Start noise of unit variance, instead of noise from the seed. */
   latents?: Latents
   /**
+   * A second pass at a larger size, so that large images keep the composition of the model's own size (A1111's "Hires. fix"). `width` and `height` are those of
+   * the first pass. Only for models that draw from noise alone, without `image`, `latents`, `timesteps` and sigmas. Default: none.
+   */
+  hires?: HiresOptions
+  /**
    * In pixels, multiples of `info.sizeMultiple`. Default: the model's training size, or the size of the input image (rounded down to a multiple for image to image,
    * exact with a mask).
    */
@@ -60,6 +65,27 @@ export interface CommonGenerateOptions extends SamplingOptions, CallOptions {
   /** Adapters for this call, instead of those of {@link DiffusionPipeline.setLoras}; `[]`: none. Adapters named in the prompt are added. */
   loras?: readonly LoraOptions[]
 }
+
+/** How the result of the first pass is enlarged: `latent...` in latent space (fast; needs a strength of 0.5 and more), the others as images. */
+export type UpscalerName = (typeof upscalerNames)[number]
+
+/** A second pass at a larger size: either `scale`, or `width` and `height`. */
+export interface HiresOptions {
+  /** Factor of both sides, 1 to 16; they are rounded down to multiples of `info.sizeMultiple`. */
+  scale?: number
+  /** In pixels, a multiple of `info.sizeMultiple`. */
+  width?: number
+  height?: number
+  /** Steps that the second pass runs, whatever its strength (A1111's Hires steps). Default: `steps`. */
+  steps?: number
+  /** How much the second pass changes, above 0, up to 1 (A1111's Denoising strength). Default 0.7. */
+  strength?: number
+  /** Default `latent`, as A1111's "Latent": bilinear. */
+  upscaler?: UpscalerName
+}
+
+/** {@link HiresOptions} with defaults. */
+export type ResolvedHires = HiresOptions & Required<Pick<HiresOptions, 'steps' | 'strength' | 'upscaler'>>
 
 /** Image to image. */
 export interface ImageToImageOptions {
@@ -158,6 +184,8 @@ export interface ResolvedCommon extends Omit<SamplingOptions, AlwaysSettled | 's
   /** Both absent without variations. */
   variationSeed?: bigint
   variationStrength?: number
+  /** Absent without a second pass; `width`, `height` and `steps` are those of the first. */
+  hires?: ResolvedHires
   /** Absent: off. */
   deepCache?: Required<DeepCacheOptions>
   latents?: Latents

@@ -1,6 +1,7 @@
 /** Options that generate() takes for every kind of model; those of its inputs are in kinds/. */
 import type { CallOptions, CommonGenerateOptions, PreviewOptions, SamplingOptions } from '../types.js'
 import { shared, type SideContext } from './common.js'
+import { hires } from './hires.js'
 import { loras } from './loras.js'
 import { previewMethods } from '../names.js'
 import { choice, integer, number, option, pick, readNested, type Options, type Values } from './option.js'
@@ -47,6 +48,7 @@ export const variationOptions = {
 export const generateOptions = {
   ...pick(shared, 'width', 'height', 'count'),
   ...variationOptions,
+  hires,
   latents: option((value) => value as NonNullable<CommonGenerateOptions['latents']>, { flag: 'arrays are for programs; --seed chooses the noise' }),
   loras,
   onProgress: shared.onProgress,

@@ -178,7 +178,7 @@ test.each([
   ['txt2img', { script_name: 'x' }, 422],
   ['txt2img', { steps: 'many' }, 422],
   ['txt2img', { steps: 151 }, 400],
-  ['txt2img', { enable_hr: true }, 422],
+  ['txt2img', { tiling: true }, 422],
   ['txt2img', { override_settings: { sd_model_checkpoint: 'nothing' } }, 404],
   ['img2img', {}, 404],
   ['img2img', { init_images: ['http://127.0.0.1/a.png'] }, 400],

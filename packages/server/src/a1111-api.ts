@@ -3,7 +3,18 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { freemem, totalmem } from 'node:os'
 import path from 'node:path'
 import { parseInfotext, RawImage, type JobEvent, type PipelineInfo } from 'node-latent-diffusion'
-import { missing, readCommon, readImg2img, readNumber, readText, unprocessable, type Asked, type Body } from './a1111-requests.js'
+import {
+  latentUpscalers,
+  missing,
+  readCommon,
+  readHires,
+  readImg2img,
+  readNumber,
+  readText,
+  unprocessable,
+  type Asked,
+  type Body,
+} from './a1111-requests.js'
 import { samplerList, schedulerList } from './a1111-words.js'
 import { cancelled, HttpError, type Answer } from './errors.js'
 import { Hashes } from './hashes.js'
@@ -125,7 +136,7 @@ class WebUi {
       skipped: false,
       interrupted: false,
       step: 0,
-      steps: options.steps ?? info.defaults.steps,
+      steps: (options.steps ?? info.defaults.steps) + (options.hires ? (options.hires.steps ?? options.steps ?? info.defaults.steps) : 0),
     }
     this.#tasks.push(task)
     const images: RawImage[] = []
@@ -192,7 +203,13 @@ class WebUi {
       },
       ...{ steps: options?.steps ?? 0, batch_size: options?.count ?? 0, restore_faces: false, face_restoration_model: null },
       ...{ sd_model_name: model, sd_model_hash: hash, sd_vae_name: null, sd_vae_hash: null, seed_resize_from_w: -1, seed_resize_from_h: -1 },
-      ...{ denoising_strength: options?.strength ?? null, extra_generation_params: {}, index_of_first_image: 0, infotexts, styles: [] },
+      ...{
+        denoising_strength: options?.strength ?? (options?.hires as { strength?: number } | undefined)?.strength ?? null,
+        extra_generation_params: {},
+        index_of_first_image: 0,
+        infotexts,
+        styles: [],
+      },
       ...{
         job_timestamp: stamp(),
         clip_skip: clipSkip,
@@ -299,7 +316,10 @@ export function a1111Api(context: Context) {
       })
 
     post('/txt2img', 'Generate images from a prompt', (request, reply) => {
-      return ui.draw(bodyOf(request), request, reply, async (body, info) => readCommon(body, info, settings.limits))
+      return ui.draw(bodyOf(request), request, reply, async (body, info) => {
+        const asked = readCommon(body, info, settings.limits)
+        return { ...asked, options: { ...asked.options, ...readHires(body, info) } }
+      })
     })
     post('/img2img', 'Image to image, and inpainting', (request, reply) => {
       return ui.draw(bodyOf(request), request, reply, (body, info) => readImg2img(body, info, settings.limits))
@@ -316,8 +336,8 @@ export function a1111Api(context: Context) {
     get('/schedulers', 'Schedules', async () => schedulerList(await ui.info()))
     const upscalers = ['None', 'Lanczos', 'Nearest'].map((name) => ({ name, model_name: null, model_path: null, model_url: null, scale: 4 }))
     get('/upscalers', 'Upscalers of extra-single-image', () => upscalers)
-    for (const name of ['latent-upscale-modes', 'sd-vae', 'loras', 'hypernetworks', 'face-restorers', 'prompt-styles', 'extensions'])
-      get(`/${name}`, 'None', () => [])
+    get('/latent-upscale-modes', 'Upscalers of latents for the second pass', () => latentUpscalers.map((name) => ({ name })))
+    for (const name of ['sd-vae', 'loras', 'hypernetworks', 'face-restorers', 'prompt-styles', 'extensions']) get(`/${name}`, 'None', () => [])
     get('/embeddings', 'None', () => ({ loaded: {}, skipped: {} }))
     get('/scripts', 'None', () => ({ txt2img: [], img2img: [] }))
     get('/cmd-flags', 'None', () => ({}))

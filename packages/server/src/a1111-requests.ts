@@ -1,5 +1,5 @@
 /** Converts txt2img and img2img requests of AUTOMATIC1111's API to options of the engine. Missing fields use the model's defaults; unknown ones are ignored. */
-import { RawImage, type HostGenerateOptions, type PipelineInfo } from 'node-latent-diffusion'
+import { RawImage, type HostGenerateOptions, type PipelineInfo, type UpscalerName } from 'node-latent-diffusion'
 import { readSampler, schedulerNamed } from './a1111-words.js'
 import { HttpError } from './errors.js'
 import { decodePicture } from './pictures.js'
@@ -39,7 +39,7 @@ const isOn = (body: Body, key: string) => body[key] === true || body[key] === 1 
 
 /** Rejects unsupported features that would change the image instead of silently ignoring them. */
 function refuseUnsupported(body: Body): void {
-  for (const key of ['enable_hr', 'restore_faces', 'tiling']) if (isOn(body, key)) throw unprocessable(`${key} is not supported by this server`)
+  for (const key of ['restore_faces', 'tiling']) if (isOn(body, key)) throw unprocessable(`${key} is not supported by this server`)
   if ((readText(body, 'refiner_checkpoint') ?? 'None') !== 'None')
     throw unprocessable('refiner_checkpoint: the refiner is set when a model is loaded, not by requests')
   const script = readText(body, 'script_name')
@@ -65,6 +65,47 @@ function readVariation(body: Body): Pick<HostGenerateOptions, 'variationSeed' | 
   const strength = readNumber(body, 'subseed_strength', -1, 1) ?? 0
   const seed = readSeed(body, 'subseed')
   return strength > 0 ? { variationStrength: strength, ...(seed === undefined ? {} : { variationSeed: seed }) } : {}
+}
+
+/** Its names of upscalers. None resizes with Lanczos, as there; enlarging is the same with antialiasing. */
+const upscalers: Readonly<Record<string, UpscalerName>> = {
+  Latent: 'latent',
+  'Latent (antialiased)': 'latent',
+  'Latent (bicubic)': 'latent_bicubic',
+  'Latent (nearest)': 'latent_nearest',
+  'Latent (nearest-exact)': 'latent_nearest_exact',
+  None: 'lanczos',
+  Lanczos: 'lanczos',
+  Nearest: 'nearest',
+}
+export const latentUpscalers = Object.keys(upscalers).filter((name) => name.startsWith('Latent'))
+
+/** The second pass ("Hires. fix"). One side alone keeps the aspect ratio; both must have that of the first pass, because nothing is cropped. */
+export function readHires(body: Body, info: PipelineInfo): Pick<HostGenerateOptions, 'hires'> {
+  if (!isOn(body, 'enable_hr')) return {}
+  for (const key of ['hr_checkpoint_name', 'hr_sampler_name', 'hr_scheduler', 'hr_prompt', 'hr_negative_prompt']) {
+    const value = readText(body, key)
+    if (value !== undefined && !/^Use same/.test(value)) throw unprocessable(`${key}: the second pass uses the settings of the first`)
+  }
+  const name = readText(body, 'hr_upscaler') ?? 'Latent'
+  if (!Object.hasOwn(upscalers, name))
+    throw unprocessable(`hr_upscaler: there is no '${name.slice(0, 100)}'; use ${Object.keys(upscalers).join(', ')}`)
+  const strength = readNumber(body, 'denoising_strength', 0, 1) ?? 0.75
+  if (strength === 0) throw unprocessable('denoising_strength must be above 0 with enable_hr')
+  const steps = readWhole(body, 'hr_second_pass_steps', 0, 1000) ?? 0
+  const [x, y] = [readWhole(body, 'hr_resize_x', 0, 16384) ?? 0, readWhole(body, 'hr_resize_y', 0, 16384) ?? 0]
+  const rest = { strength, upscaler: upscalers[name]!, ...(steps > 0 ? { steps } : {}) }
+  if (x === 0 && y === 0) return { hires: { scale: readNumber(body, 'hr_scale', 1, 16) ?? 2, ...rest } }
+  const { width = info.defaults.width, height = info.defaults.height } = {
+    width: readWhole(body, 'width', 1, 16384),
+    height: readWhole(body, 'height', 1, 16384),
+  }
+  const multiple = info.sizeMultiple
+  const rounded = (pixels: number) => Math.max(multiple, Math.floor(pixels / multiple) * multiple)
+  const size = { width: rounded(x || (y * width) / height), height: rounded(y || (x * height) / width) }
+  if (Math.abs(size.width * height - size.height * width) > multiple * Math.max(width, height))
+    throw unprocessable(`hr_resize_x and hr_resize_y: ${size.width}x${size.height} has not the aspect ratio of ${width}x${height}`)
+  return { hires: { ...size, ...rest } }
 }
 
 function readSampling(body: Body, info: PipelineInfo): Pick<HostGenerateOptions, 'sampler' | 'schedule'> {

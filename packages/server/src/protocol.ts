@@ -24,6 +24,18 @@
  * Whatever fails answers ErrorBody.
  */
 
+/** A second pass; see `generate()`. */
+export interface HiresOptions {
+  scale?: number
+  width?: number
+  height?: number
+  /** Default: those of the first pass. */
+  steps?: number
+  /** Default 0.7. */
+  strength?: number
+  upscaler?: 'latent' | 'latent_bicubic' | 'latent_nearest' | 'latent_nearest_exact' | 'lanczos' | 'bicubic' | 'nearest'
+}
+
 /** An image in a request: base64 of a file (PNG, JPEG, WebP), with or without `data:...;base64,` before it; or the image of a finished job. */
 export type Picture = string | { job: string; index: number }
 
@@ -62,6 +74,8 @@ export interface JobRequest {
   variationSeed?: number | string
   /** How far the start noise is changed towards that of the variation seed, 0 (default) to 1. */
   variationStrength?: number
+  /** A second pass at a larger size: either `scale`, or `width` and `height`. */
+  hires?: HiresOptions
   image?: Picture
   strength?: number
   /** White areas are repainted. */

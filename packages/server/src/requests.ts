@@ -45,16 +45,26 @@ function factorOf({ kind, condition }: PipelineInfo): number {
   return kind === 'superres' && 'factor' in condition ? condition.factor : 1
 }
 
-/** Rejects requests beyond the limits. The engine rejects values of wrong types. */
+/** Steps and size of the second pass of `hires`. */
+function secondPass({ hires }: HostGenerateOptions, steps: number, { width, height }: Size): Size & { steps: number } {
+  if (!hires) return { steps: 0, width, height }
+  const { scale = 1 } = hires
+  return { steps: hires.steps ?? steps, width: hires.width ?? Math.floor(width * scale), height: hires.height ?? Math.floor(height * scale) }
+}
+
+/** Rejects requests beyond the limits. With a second pass, the steps of both count, and the size of the larger. The engine rejects values of wrong types. */
 export function checkLimits(options: HostGenerateOptions, info: PipelineInfo, limits: Limits): void {
   const { maxPixels, maxSteps, maxCount, maxTotalSteps } = limits
-  const steps = stepsOf(options, info)
+  const firstSteps = stepsOf(options, info)
+  const first = sizeOf(options, info)
+  const second = secondPass(options, firstSteps, first)
+  const steps = firstSteps + second.steps
   const { count = 1 } = options
   if (steps > maxSteps) throw invalid(`steps is ${steps}; this server allows ${maxSteps}`, 'steps')
   if (count > maxCount) throw invalid(`${count} images were requested; this server allows ${maxCount} per request`, 'count')
   if (steps * count > maxTotalSteps)
     throw invalid(`${count} images of ${steps} steps are ${steps * count} steps; this server allows ${maxTotalSteps}`, 'steps')
-  const { width, height } = sizeOf(options, info)
+  const { width, height } = second.width * second.height > first.width * first.height ? second : first
   const pixels = width * height * factorOf(info) ** 2 * count
   if (pixels > maxPixels)
     throw invalid(

@@ -63,6 +63,16 @@ export const jobRequest = {
     count: whole(1, 256),
     variationSeed: seed,
     variationStrength: { type: 'number', minimum: 0, maximum: 1 },
+    hires: {
+      type: 'object',
+      additionalProperties: false,
+      properties: {
+        scale: { type: 'number', minimum: 1, maximum: 16 },
+        ...{ width: side, height: side, steps: whole(1, 1000) },
+        strength: { type: 'number', minimum: 0, maximum: 1 },
+        upscaler: { enum: ['latent', 'latent_bicubic', 'latent_nearest', 'latent_nearest_exact', 'lanczos', 'bicubic', 'nearest'] },
+      },
+    },
     image: picture,
     strength: { type: 'number', minimum: 0, maximum: 1 },
     mask: picture,

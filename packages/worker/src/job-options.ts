@@ -9,7 +9,7 @@ import { protocolVersion, type JobData, type Json } from './protocol.js'
 const plain = [
   ...['prompt', 'negativePrompt', 'steps', 'guidanceScale', 'imageGuidanceScale', 'guidanceRescale', 'guidanceInterval', 'sampler', 'schedule'],
   ...['timesteps', 'preset', 'eta', 'rng', 'clipSkip', 'emphasis', 'width', 'height', 'count', 'strength', 'classId', 'boxes', 'noiseLevel', 'sizes'],
-  ...['refinerSwitchAt', 'deepCache', 'denoisingStart', 'denoisingEnd', 'variationStrength'],
+  ...['refinerSwitchAt', 'deepCache', 'denoisingStart', 'denoisingEnd', 'variationStrength', 'hires'],
 ] as const
 const images = ['image', 'mask', 'semanticMap', 'depthMap'] as const
 const seeds = ['seed', 'variationSeed']
