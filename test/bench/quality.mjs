@@ -116,7 +116,7 @@ async function observe(source, options, given, sampling = {}) {
       const context = await pipe.encodePrompt(prompt)
       seen.shapes.push(context.shape)
       seen.text.push(await context.read())
-      const conditioning = given ? Conditioning.from(given.text[i], given.shapes[i]) : context
+      const conditioning = given ? await Conditioning.from(given.text[i], given.shapes[i]) : context
       for (const timestep of [900, 500, 100]) {
         const latents = await pipe.createLatents({ ...size, seed: 1000 + i })
         const eps = await pipe.predict(latents, { timestep, conditioning })
