@@ -159,10 +159,11 @@ struct GegluNode {
 
 struct AttentionNode {
     const kernels::TileSet * tiles;
+    const kernels::Int8Scores * int8;
     kernels::AttentionShape shape;
 
     void run(ggml_tensor * out, kernels::Share share) const {
-        kernels::attention(*tiles, shape, node_values(out, 0), node_values(out, 1), node_values(out, 2),
+        kernels::attention(*tiles, int8, shape, node_values(out, 0), node_values(out, 1), node_values(out, 2),
                            static_cast<float *>(out->data), share);
     }
 };

@@ -325,7 +325,9 @@ Seq OpsCpu::linear(Seq x, const Linear & w, const LinearOptions & options) {
     Product p = linear_product(x, w);
     p.activation = gate_of(options.activation), p.residual = options.residual.id;
     p.side = options.side;
-    return seq(product(p));
+    ggml_tensor * made = product(p);
+    if (w.weight->dtype == DType::i8) int8_products_.insert(made);
+    return seq(made);
 }
 
 // ---- adapters ----------------------------------------------------------------------------------------------------------
@@ -355,13 +357,18 @@ Seq OpsCpu::attention(Seq q, Seq k, Seq v, const AttentionOptions & options) {
     room(8);
     const double flops = 4.0 * static_cast<double>(q.dim) * static_cast<double>(q.length) * static_cast<double>(k.length) *
                          static_cast<double>(q.batch);
-    AttentionNode data{&kernels::tile_set(arithmetic_), {}};
+    // Self-attention of a network in 8-bit integers; the keys of a prompt are few.
+    ggml_tensor *queries = contiguous(q.id), *keys = contiguous(k.id);
+    const bool int8 =
+        int8_products_.count(queries) && int8_products_.count(keys) && q.dim / options.heads <= kernels::Int8Scores::kMostDim;
+    AttentionNode data{&kernels::tile_set(arithmetic_), int8 ? kernels::int8_set().scores : nullptr, {}};
     data.shape.batch = q.batch, data.shape.heads = options.heads, data.shape.dim = q.dim / options.heads;
     data.shape.queries = q.length, data.shape.keys = k.length;
-    thread_scratch_ = std::max(thread_scratch_, static_cast<uint64_t>(kernels::attention_scratch(*data.tiles, data.shape)));
-    const std::string label =
-        "attention " + sizes({data.shape.heads, data.shape.dim}) + " " + sizes({q.length}) + " on " + sizes({k.length});
-    return seq(node(data, label, flops, {q.dim, q.length, q.batch, 1}, {contiguous(q.id), contiguous(k.id), contiguous(v.id)}));
+    thread_scratch_ =
+        std::max(thread_scratch_, static_cast<uint64_t>(kernels::attention_scratch(*data.tiles, data.int8, data.shape)));
+    const std::string label = "attention" + std::string(form_name(data.int8 ? Form::int8 : Form::f32)) + " " +
+                              sizes({data.shape.heads, data.shape.dim}) + " " + sizes({q.length}) + " on " + sizes({k.length});
+    return seq(node(data, label, flops, {q.dim, q.length, q.batch, 1}, {queries, keys, contiguous(v.id)}));
 }
 
 // ---- norms, gates, resampling ------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <functional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -105,6 +106,7 @@ private:
     GgmlCpuDevice & device_;
     kernels::Arithmetic arithmetic_;
     std::map<int, Pending> pending_;
+    std::set<const ggml_tensor *> int8_products_;  // results of linear layers in 8-bit integers
 };
 
 }  // namespace latent::graph

@@ -91,7 +91,8 @@ inline uint16x8x2_t interleave(uint16x8_t low, uint16x8_t high) {
     return out;
 }
 
-void softmax(const float * s, int64_t keys, float scale, float * max, float * sum, float * correction, void * panel) {
+void softmax(const float * s, int64_t keys, float scale, float offset, float * max, float * sum, float * correction,
+             void * panel) {
     const int64_t lanes = (keys + 1) / 2;
     for (int column = 0; column < kTileColumns; column += 4) {
         const float * at = s + column;
@@ -103,8 +104,9 @@ void softmax(const float * s, int64_t keys, float scale, float * max, float * su
         }
         if (key < keys) even = vmaxq_f32(even, vld1q_f32(at + key * kTileColumns));
         const float32x4_t before = vld1q_f32(max + column);
-        const float32x4_t now = vmaxq_f32(before, vmulq_n_f32(vmaxq_f32(even, odd), scale));
-        const float32x4_t highest = vmulq_n_f32(now, -kLog2E), factor = vdupq_n_f32(scale * kLog2E);
+        const float32x4_t now = vmaxq_f32(before, vmulq_n_f32(vsubq_f32(vmaxq_f32(even, odd), vdupq_n_f32(offset)), scale));
+        const float32x4_t factor = vdupq_n_f32(scale * kLog2E);
+        const float32x4_t highest = vfmsq_n_f32(vmulq_n_f32(now, -kLog2E), factor, offset);
         float32x4_t total = vdupq_n_f32(0.0f), other = total;
         uint8_t * out = static_cast<uint8_t *>(panel) + column / kBlockColumns * lanes * kBlockLane;
         const int pair_at = column % kBlockColumns * 8;

@@ -21,47 +21,71 @@ int64_t round_up(int64_t x, int64_t to) {
     return (x + to - 1) / to * to;
 }
 
-/// One head's keys and values in the tile set's element type: keys as rows [keys][dim], values transposed [dim][keys], both
-/// padded to whole tiles with zeros.
-struct Head {
-    uint8_t * keys = nullptr;
-    uint8_t * values = nullptr;
-    int64_t key_stride = 0, value_stride = 0;  // elements
+/// How a head's keys and values are kept: keys as rows [keys][dim] in the tile set's element type, or in bytes for scores in
+/// 8-bit integers; values transposed [dim][keys]. Both are padded to whole tiles with zeros.
+struct HeadLayout {
+    int64_t key_rows, key_bytes;       // rows, and bytes of one
+    int64_t value_rows, value_stride;  // rows, and elements of one
+    int64_t scales = 0;                // one per block of keys, if they are bytes
+    int64_t mean = 0;                  // floats
 
-    static int64_t value_stride_of(const TileSet & tiles, const AttentionShape & s) {
-        return round_up(s.keys, tiles.depth) + kSpread;
+    HeadLayout(const TileSet & tiles, const Int8Scores * int8, const AttentionShape & s)
+        : key_rows(round_up(s.keys, int8 ? kTileRows : tiles.rows)),
+          key_bytes(int8 ? round_up(s.dim, 4) : round_up(s.dim, tiles.depth) * tiles.element_bytes()),
+          value_rows(round_up(s.dim, tiles.rows)),
+          value_stride(round_up(s.keys, tiles.depth) + kSpread) {
+        if (int8) scales = (s.keys + kKeyBlock - 1) / kKeyBlock, mean = 2 * s.dim;
     }
-    static int64_t bytes(const TileSet & tiles, const AttentionShape & s) {
-        return (round_up(s.keys, tiles.rows) * round_up(s.dim, tiles.depth) +
-                round_up(s.dim, tiles.rows) * value_stride_of(tiles, s)) *
-               tiles.element_bytes();
+    int64_t values_at() const { return round_up(key_rows * key_bytes, 64); }
+    int64_t floats_at(const TileSet & tiles) const {
+        return round_up(values_at() + value_rows * value_stride * tiles.element_bytes(), 64);
+    }
+    int64_t bytes(const TileSet & tiles) const {
+        return floats_at(tiles) + (scales + mean) * static_cast<int64_t>(sizeof(float));
     }
 };
 
-Head convert_head(const TileSet & tiles, const VectorSet & vectors, const AttentionShape & s, const float * k, const float * v,
-                  void * memory) {
+struct Head {
+    uint8_t * keys = nullptr;
+    uint8_t * values = nullptr;
+    float * scales = nullptr;
+};
+
+Head convert_head(const TileSet & tiles, const Int8Scores * int8, const VectorSet & vectors, const AttentionShape & s,
+                  const float * k, const float * v, uint8_t * memory) {
     const int64_t element = tiles.element_bytes(), width = s.heads * s.dim;
+    const HeadLayout layout(tiles, int8, s);
     Head head;
-    head.key_stride = round_up(s.dim, tiles.depth);
-    head.value_stride = Head::value_stride_of(tiles, s);
-    head.keys = static_cast<uint8_t *>(memory);
-    head.values = head.keys + round_up(s.keys, tiles.rows) * head.key_stride * element;
-    for (int64_t key = 0; key < round_up(s.keys, tiles.rows); ++key) {
-        const bool real = key < s.keys;
-        tiles.convert_row(real ? k + key * width : k, Element::f32, real ? s.dim : 0, head.key_stride,
-                          head.keys + key * head.key_stride * element);
+    head.keys = memory;
+    head.values = memory + layout.values_at();
+    head.scales = reinterpret_cast<float *>(memory + layout.floats_at(tiles));
+    if (int8) {
+        float * mean = head.scales + layout.scales;
+        vectors.column_moments(k, width, s.keys, s.dim, mean, mean + s.dim);
+        for (int64_t first = 0; first < s.keys; first += kKeyBlock) {
+            head.scales[first / kKeyBlock] =
+                int8->quantise_keys(k + first * width, width, std::min(kKeyBlock, s.keys - first), s.dim, mean, layout.key_bytes,
+                                    head.keys + first * layout.key_bytes);
+        }
+        std::memset(head.keys + s.keys * layout.key_bytes, 0, static_cast<size_t>((layout.key_rows - s.keys) * layout.key_bytes));
+    } else {
+        for (int64_t key = 0; key < layout.key_rows; ++key) {
+            const bool real = key < s.keys;
+            tiles.convert_row(real ? k + key * width : k, Element::f32, real ? s.dim : 0, round_up(s.dim, tiles.depth),
+                              head.keys + key * layout.key_bytes);
+        }
     }
     // Values are transposed some keys at a time, which stay in the first-level cache.
-    const int64_t rows = round_up(s.dim, tiles.rows);
+    const int64_t rows = layout.value_rows;
     float * block = static_cast<float *>(scratch(Scratch::float_row, static_cast<size_t>(rows * kTransposed) * sizeof(float)));
     std::fill(block + s.dim * kTransposed, block + rows * kTransposed, 0.0f);
-    for (int64_t first = 0; first < head.value_stride; first += kTransposed) {
+    for (int64_t first = 0; first < layout.value_stride; first += kTransposed) {
         const int64_t count = std::clamp<int64_t>(s.keys - first, 0, kTransposed);
         vectors.transpose(v + first * width, width, count, s.dim, block, kTransposed);
-        const int64_t padded = std::min(kTransposed, head.value_stride - first);
+        const int64_t padded = std::min(kTransposed, layout.value_stride - first);
         for (int64_t d = 0; d < rows; ++d)
             tiles.convert_row(block + d * kTransposed, Element::f32, count, padded,
-                              head.values + (d * head.value_stride + first) * element);
+                              head.values + (d * layout.value_stride + first) * element);
     }
     return head;
 }
@@ -89,52 +113,67 @@ struct Work {
     float * sums;           // [dim rounded up to tiles][64]
 };
 
-void attend(const TileSet & tiles, const VectorSet & vectors, const AttentionShape & s, const Head & head, const float * q,
-            int queries, const Work & work, float * out) {
-    const int64_t element = tiles.element_bytes(), dims = round_up(s.dim, tiles.rows), width = s.heads * s.dim;
-    const float scale = 1.0f / std::sqrt(static_cast<float>(s.dim));
+void attend(const TileSet & tiles, const Int8Scores * int8, const VectorSet & vectors, const AttentionShape & s,
+            const Head & head, const float * q, int queries, const Work & work, float * out) {
+    const int64_t element = tiles.element_bytes(), width = s.heads * s.dim;
+    const HeadLayout layout(tiles, int8, s);
+    float scale = 1.0f / std::sqrt(static_cast<float>(s.dim));
     float highest[kTileColumns], total[kTileColumns], correction[kTileColumns];
+    int32_t start[kTileColumns];
     for (int i = 0; i < kTileColumns; ++i) highest[i] = kNoScore, total[i] = 0.0f;
-    std::fill_n(work.sums, dims * kTileColumns, 0.0f);
-    tiles.pack_tokens(q, width, queries, s.dim, work.query_panel);
-    clear_lanes(work.query_panel, tiles.lanes(s.dim), tiles.lanes(head.key_stride));
+    std::fill_n(work.sums, layout.value_rows * kTileColumns, 0.0f);
+    int8_t * bytes = reinterpret_cast<int8_t *>(work.query_panel);
+    const int64_t query_lanes = layout.key_bytes / 4;
+    if (int8) {
+        scale *= int8->pack_queries(q, width, queries, s.dim, bytes, start);
+    } else {
+        tiles.pack_tokens(q, width, queries, s.dim, work.query_panel);
+        clear_lanes(work.query_panel, tiles.lanes(s.dim), query_lanes);
+    }
 
     for (int64_t first = 0; first < s.keys; first += kKeyBlock) {
         const int64_t count = std::min(kKeyBlock, s.keys - first);
-        const int64_t stride = head.key_stride * element;
-        multiply_rows(tiles, count, stride, tiles.lanes(head.key_stride), head.keys + first * stride, work.query_panel, false,
-                      work.scores);
-        tiles.softmax(work.scores, count, scale, highest, total, correction, work.score_panel);
-        if (first > 0) tiles.scale_columns(work.sums, dims, correction);
+        const uint8_t * keys = head.keys + first * layout.key_bytes;
+        float block_scale = scale;
+        if (int8) {
+            int8->multiply(count, query_lanes, keys, bytes, start, work.scores);
+            block_scale *= head.scales[first / kKeyBlock];
+        } else {
+            multiply_rows(tiles, count, layout.key_bytes, query_lanes, keys, work.query_panel, false, work.scores);
+        }
+        tiles.softmax(work.scores, count, block_scale, int8 ? Int8Scores::kOffset : 0.0f, highest, total, correction,
+                      work.score_panel);
+        if (first > 0) tiles.scale_columns(work.sums, layout.value_rows, correction);
         const int64_t lanes = tiles.lanes(round_up(count, tiles.depth));
         clear_lanes(work.score_panel, tiles.lanes(count), lanes);
-        multiply_rows(tiles, s.dim, head.value_stride * element, lanes, head.values + first * element, work.score_panel, true,
+        multiply_rows(tiles, s.dim, layout.value_stride * element, lanes, head.values + first * element, work.score_panel, true,
                       work.sums);
     }
     for (int i = 0; i < kTileColumns; ++i)
         total[i] = highest[i] == kNoScore ? std::numeric_limits<float>::quiet_NaN() : 1.0f / total[i];
-    tiles.scale_columns(work.sums, dims, total);
+    tiles.scale_columns(work.sums, layout.value_rows, total);
     vectors.transpose(work.sums, kTileColumns, s.dim, queries, out, width);
 }
 
 /// Bytes of one thread's work on 64 queries: the floats, then the two panels.
 struct WorkBytes {
     int64_t floats, queries, scores;
-    WorkBytes(const TileSet & tiles, const AttentionShape & s)
-        : floats((kKeyBlock + tiles.rows + round_up(s.dim, tiles.rows)) * kTileColumns * 4),
-          queries(round_up(s.dim, tiles.depth) * kTileColumns * tiles.element_bytes()),
+    WorkBytes(const TileSet & tiles, const Int8Scores * int8, const AttentionShape & s)
+        : floats((kKeyBlock + std::max(tiles.rows, kTileRows) + round_up(s.dim, tiles.rows)) * kTileColumns * 4),
+          queries(HeadLayout(tiles, int8, s).key_bytes * kTileColumns),
           scores(kKeyBlock * kTileColumns * tiles.element_bytes()) {}
     int64_t total() const { return floats + queries + scores; }
 };
 
 }  // namespace
 
-int64_t attention_scratch(const TileSet & tiles, const AttentionShape & s) {
-    return Head::bytes(tiles, s) + round_up(s.dim, tiles.rows) * kTransposed * 4 + WorkBytes(tiles, s).total();
+int64_t attention_scratch(const TileSet & tiles, const Int8Scores * int8, const AttentionShape & s) {
+    return HeadLayout(tiles, int8, s).bytes(tiles) + round_up(s.dim, tiles.rows) * kTransposed * 4 +
+           WorkBytes(tiles, int8, s).total();
 }
 
-void attention(const TileSet & tiles, const AttentionShape & s, const float * q, const float * k, const float * v, float * out,
-               Share share) {
+void attention(const TileSet & tiles, const Int8Scores * int8, const AttentionShape & s, const float * q, const float * k,
+               const float * v, float * out, Share share) {
     const int64_t width = s.heads * s.dim;
     const int64_t panels = (s.queries + kTileColumns - 1) / kTileColumns, pairs = s.batch * s.heads;
 
@@ -143,12 +182,13 @@ void attention(const TileSet & tiles, const AttentionShape & s, const float * q,
     const int64_t splits = std::clamp<int64_t>((2 * share.threads + pairs - 1) / pairs, 1, std::max<int64_t>(panels, 1));
     const int64_t per_split = (panels + splits - 1) / splits;
 
-    uint8_t * converted = static_cast<uint8_t *>(scratch(Scratch::attention_head, static_cast<size_t>(Head::bytes(tiles, s))));
-    const WorkBytes bytes(tiles, s);
+    uint8_t * converted =
+        static_cast<uint8_t *>(scratch(Scratch::attention_head, static_cast<size_t>(HeadLayout(tiles, int8, s).bytes(tiles))));
+    const WorkBytes bytes(tiles, int8, s);
     uint8_t * memory = static_cast<uint8_t *>(scratch(Scratch::attention_work, static_cast<size_t>(bytes.total())));
     Work work;
     work.scores = reinterpret_cast<float *>(memory);
-    work.sums = work.scores + (kKeyBlock + tiles.rows) * kTileColumns;
+    work.sums = work.scores + (kKeyBlock + std::max(tiles.rows, kTileRows)) * kTileColumns;
     work.query_panel = memory + bytes.floats;
     work.score_panel = work.query_panel + bytes.queries;
 
@@ -161,12 +201,12 @@ void attention(const TileSet & tiles, const AttentionShape & s, const float * q,
         const int64_t first = task % splits * per_split, last = std::min(first + per_split, panels);
         if (first >= last) continue;
         const int64_t keys = b * s.keys * width + h * s.dim;
-        if (held != pair) head = convert_head(tiles, vectors, s, k + keys, v + keys, converted);
+        if (held != pair) head = convert_head(tiles, int8, vectors, s, k + keys, v + keys, converted);
         held = pair;
         for (int64_t p = first; p < last; ++p) {
             const int64_t t = p * kTileColumns;
             const int64_t at = (b * s.queries + t) * width + h * s.dim;
-            attend(tiles, vectors, s, head, q + at, static_cast<int>(std::min<int64_t>(kTileColumns, s.queries - t)), work,
+            attend(tiles, int8, vectors, s, head, q + at, static_cast<int>(std::min<int64_t>(kTileColumns, s.queries - t)), work,
                    out + at);
         }
     }

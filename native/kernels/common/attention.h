@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "kernels/common/int8.h"
 #include "kernels/common/matmul.h"
 
 namespace latent::kernels {
@@ -13,11 +14,12 @@ struct AttentionShape {
 };
 
 /// out[batch][query][heads * dim] = softmax(q k^T / sqrt(dim)) v, with the online softmax of flash attention: scores exist for 64
-/// queries and 192 keys at a time. Sums, maxima and the softmax are float32; products follow the tile set.
-void attention(const TileSet & tiles, const AttentionShape & shape, const float * q, const float * k, const float * v,
-               float * out, Share share);
+/// queries and 192 keys at a time. Sums, maxima and the softmax are float32; products follow the tile set. If `int8` is not null,
+/// it computes the scores.
+void attention(const TileSet & tiles, const Int8Scores * int8, const AttentionShape & shape, const float * q, const float * k,
+               const float * v, float * out, Share share);
 
 /// Scratch bytes per thread for this attention: one head's keys and values, and the work on 64 queries.
-int64_t attention_scratch(const TileSet & tiles, const AttentionShape & shape);
+int64_t attention_scratch(const TileSet & tiles, const Int8Scores * int8, const AttentionShape & shape);
 
 }  // namespace latent::kernels

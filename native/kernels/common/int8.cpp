@@ -86,7 +86,11 @@ float largest(const float * x, int64_t count) {
 }  // namespace
 
 const Int8Set & int8_portable() {
-    static const Int8Set set = {"portable", PanelOrder::lanes, multiply_int8<Int8Portable, Lanes4, 1>, quantise_portable};
+    static const Int8Set set = [] {
+        Int8Set s = {"portable", PanelOrder::lanes, multiply_int8<Int8Portable, Lanes4, 1>, quantise_portable};
+        s.scores = int8_scores<Int8Portable, 1>();
+        return s;
+    }();
     return set;
 }
 

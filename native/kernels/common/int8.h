@@ -37,6 +37,28 @@ struct Int8Scale {
     float scale, offset;
 };
 
+/// Scores of attention: queries times keys. Keys are quantised to q = round((x - mean) / scale) + 128, with one scale for a block
+/// of keys, and queries to round(x / scale), with one scale for 64 of them, so that sums stay below 2^22 in magnitude. The
+/// softmax over the keys does not depend on the mean of the keys, which is usually larger than their differences, nor on the 128.
+/// A block with a value that is not finite gets the scale NaN.
+struct Int8Scores {
+    /// 1.5 * 2^23: the bits of a float near it are a constant plus its distance.
+    static constexpr float kOffset = 12582912.0f;
+    static constexpr int64_t kMostDim = 512;
+
+    /// Quantises keys x[key * stride + d] - mean[d], d < dim, to rows of `row_bytes` >= dim bytes, and returns the scale.
+    float (*quantise_keys)(const float * x, int64_t stride, int64_t keys, int64_t dim, const float * mean, int64_t row_bytes,
+                           uint8_t * rows);
+    /// Packs up to 64 queries x[query * stride + d] into panel[lane][64][4], the missing ones and the channels beyond `dim` zero.
+    /// start[64] is what a sum starts with: the bits of the float kOffset, minus 128 times the sum of a query's bytes. Returns
+    /// the scale.
+    float (*pack_queries)(const float * x, int64_t stride, int queries, int64_t dim, int8_t * panel, int32_t * start);
+    /// scores[keys][64] = the bits of start + rows * panel: float32 numbers, not yet scaled, plus kOffset. Rows and scores go on
+    /// to the next multiple of 6.
+    void (*multiply)(int64_t keys, int64_t lanes, const uint8_t * rows, const int8_t * panel, const int32_t * start,
+                     void * scores);
+};
+
 /// The operations of one instruction set.
 struct Int8Set {
     const char * name;
@@ -54,6 +76,8 @@ struct Int8Set {
     /// Called by a thread before and after its products, if not null.
     void (*begin)() = nullptr;
     void (*end)() = nullptr;
+    /// Null if the set's tiles compute scores as fast.
+    const Int8Scores * scores = nullptr;
 };
 
 /// The best set that this processor supports and LATENT_KERNELS allows.

@@ -42,9 +42,11 @@ struct TileSet {
                          const PanelPart & part, void * panel);
     /// Converts one row of k stored elements to the set's type; writes `padded` >= k elements, zeros at the end.
     void (*convert_row)(const void * source, Element type, int64_t k, int64_t padded, void * target);
-    /// One block of online softmax over keys, a query per column: panel[keys][64] = exp(s * scale - max'), where s[keys][64] are
-    /// raw scores and max' is the larger of max[64] and the block's. max and sum are updated, correction[64] = exp(max - max').
-    void (*softmax)(const float * s, int64_t keys, float scale, float * max, float * sum, float * correction, void * panel);
+    /// One block of online softmax over keys, a query per column: panel[keys][64] = exp((s - offset) * scale - max'), where
+    /// s[keys][64] are raw scores plus `offset`, and max' is the larger of max[64] and the block's. max and sum are updated,
+    /// correction[64] = exp(max - max').
+    void (*softmax)(const float * s, int64_t keys, float scale, float offset, float * max, float * sum, float * correction,
+                    void * panel);
     /// x[i] *= factor[i % 64] over rows of 64.
     void (*scale_columns)(float * x, int64_t rows, const float * factor);
     /// Bytes of a panel that a convolution processes at a time, tile after tile: less than the second-level cache.

@@ -127,15 +127,17 @@ inline void convert_row_f32(const void * source, Element type, int64_t k, int64_
 }
 
 template <typename V>
-void softmax_columns(const float * s, int64_t keys, float scale, float * max, float * sum, float * correction, void * panel) {
+void softmax_columns(const float * s, int64_t keys, float scale, float offset, float * max, float * sum, float * correction,
+                     void * panel) {
     for (int column = 0; column < kTileColumns; column += V::kLanes) {
         const V factor = V::set1(scale), before = V::load(max + column);
         V highest = V::set1(-std::numeric_limits<float>::infinity());
         for (int64_t key = 0; key < keys; ++key) highest = V::max(highest, V::load(s + key * kTileColumns + column));
-        const V now = V::max(before, V::mul(highest, factor));
+        const V now = V::max(before, V::mul(V::sub(highest, V::set1(offset)), factor));
+        const V shift = V::fma(V::set1(offset), factor, now);
         V total = V::zero();
         for (int64_t key = 0; key < keys; ++key) {
-            const V p = V::exp(V::sub(V::mul(V::load(s + key * kTileColumns + column), factor), now));
+            const V p = V::exp(V::sub(V::mul(V::load(s + key * kTileColumns + column), factor), shift));
             p.store(static_cast<float *>(panel) + key * kTileColumns + column);
             total = V::add(total, p);
         }

@@ -51,7 +51,11 @@ Int8Scale quantise(const float * x, int64_t count, int64_t padded, uint8_t * q) 
 }  // namespace
 
 const Int8Set & int8_avx512vnni() noexcept {
-    static const Int8Set set = {"avx512_vnni", PanelOrder::lanes, multiply_int8<Int8Avx512, Avx512, 4>, quantise};
+    static const Int8Set set = [] {
+        Int8Set s = {"avx512_vnni", PanelOrder::lanes, multiply_int8<Int8Avx512, Avx512, 4>, quantise};
+        s.scores = int8_scores<Int8Avx512, 4>();
+        return s;
+    }();
     return set;
 }
 

@@ -20,7 +20,11 @@ struct Int8AvxVnni {
 }  // namespace
 
 const Int8Set & int8_avxvnni() {
-    static const Int8Set set = {"avx_vnni", PanelOrder::lanes, multiply_int8<Int8AvxVnni, Avx2, 2>, quantise_avx2};
+    static const Int8Set set = [] {
+        Int8Set s = {"avx_vnni", PanelOrder::lanes, multiply_int8<Int8AvxVnni, Avx2, 2>, quantise_avx2};
+        s.scores = int8_scores<Int8AvxVnni, 2>();
+        return s;
+    }();
     return set;
 }
 

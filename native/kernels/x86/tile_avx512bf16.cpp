@@ -146,7 +146,8 @@ struct Exp2Table {
 /// The exponentials are computed in 16-bit integers: with y = 128 * (127 + log2(exp(x))), rounded, the bits of exp(x) as bfloat16
 /// are those of y, but for the lower seven, for which a table has the mantissa. The largest relative error is 0.27 % from the
 /// rounding of y and 0.2 % from that of the mantissa. The sum adds the rounded values, so equal weights have no error.
-void softmax(const float * s, int64_t keys, float scale, float * max, float * sum, float * correction, void * panel) {
+void softmax(const float * s, int64_t keys, float scale, float offset, float * max, float * sum, float * correction,
+             void * panel) {
     static const Exp2Table table;
     const __m512i low = _mm512_load_si512(table.bits), high = _mm512_load_si512(table.bits + 64);
     const __m512i exponent = _mm512_set1_epi16(static_cast<int16_t>(0xff80));
@@ -165,10 +166,12 @@ void softmax(const float * s, int64_t keys, float scale, float * max, float * su
         }
         if (key < keys) even = _mm512_max_ps(even, _mm512_loadu_ps(at + key * kTileColumns));
         const __m512 before = _mm512_loadu_ps(max + column);
-        const __m512 now = _mm512_max_ps(before, _mm512_mul_ps(_mm512_max_ps(even, odd), _mm512_set1_ps(scale)));
+        const __m512 top = _mm512_sub_ps(_mm512_max_ps(even, odd), _mm512_set1_ps(offset));
+        const __m512 now = _mm512_max_ps(before, _mm512_mul_ps(top, _mm512_set1_ps(scale)));
         // Finite, so that scores of -infinity are not subtracted from themselves.
         const __m512 highest = _mm512_max_ps(_mm512_set1_ps(-1e38f), _mm512_mul_ps(now, _mm512_set1_ps(kUnits)));
-        const __m512 shift = _mm512_sub_ps(_mm512_set1_ps(128.0f * 127.0f), highest);
+        const __m512 shift =
+            _mm512_fnmadd_ps(_mm512_set1_ps(offset), factor, _mm512_sub_ps(_mm512_set1_ps(128.0f * 127.0f), highest));
         __m512 total = _mm512_setzero_ps(), other = total;
         __mmask16 unordered = 0;
         uint8_t * out = static_cast<uint8_t *>(panel) + column * 4;

@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <cmath>
+#include <functional>
 #include <vector>
 
 #include "reference.h"
@@ -18,10 +20,51 @@ struct Tokens {
           v(random_values(s.batch * s.keys * s.heads * s.dim)) {}
 };
 
-std::vector<float> attend(const TileSet & tiles, const AttentionShape & s, const Tokens & x, int threads) {
+std::vector<float> attend(const TileSet & tiles, const AttentionShape & s, const Tokens & x, int threads,
+                          const Int8Scores * int8 = nullptr) {
     std::vector<float> out(x.q.size(), NAN);
-    for (int t = 0; t < threads; ++t) attention(tiles, s, x.q.data(), x.k.data(), x.v.data(), out.data(), {t, threads});
+    for (int t = 0; t < threads; ++t) attention(tiles, int8, s, x.q.data(), x.k.data(), x.v.data(), out.data(), {t, threads});
     return out;
+}
+
+void for_every_score(const std::function<void(const char *, const Int8Scores &)> & test) {
+    const Int8Set * sets[8];
+    const int count = runnable_int8_sets(sets, 8);
+    for (int i = 0; i < count; ++i) {
+        if (sets[i]->scores) test(sets[i]->name, *sets[i]->scores);
+    }
+}
+
+/// round(x / scale) * scale, with the scale of Int8Scores: the largest magnitude is 127.
+void quantise(std::vector<float> & x, int64_t first, int64_t rows, int64_t stride, int64_t at, int64_t dim,
+              const std::vector<double> & mean) {
+    const auto each = [&](const std::function<void(float &, double)> & take) {
+        for (int64_t r = first; r < first + rows; ++r)
+            for (int64_t d = 0; d < dim; ++d) take(x[static_cast<size_t>(r * stride + at + d)], mean[static_cast<size_t>(d)]);
+    };
+    double most = 0;
+    each([&](float & value, double center) { most = std::max(most, std::fabs(value - center)); });
+    each([&](float & value, double center) {
+        value = most == 0 ? 0.0f : static_cast<float>(std::nearbyint((value - center) / most * 127) * most / 127);
+    });
+}
+
+/// Queries in panels of 64 and keys without their mean in blocks of 192, as the 8-bit integers of the scores represent them.
+Tokens as_scored(const AttentionShape & s, Tokens x) {
+    const int64_t width = s.heads * s.dim;
+    for (int64_t head = 0; head < s.batch * s.heads; ++head) {
+        const int64_t b = head / s.heads, at = head % s.heads * s.dim;
+        std::vector<double> mean(static_cast<size_t>(s.dim), 0.0);
+        for (int64_t q = 0; q < s.queries; q += 64)
+            quantise(x.q, b * s.queries + q, std::min<int64_t>(64, s.queries - q), width, at, s.dim, mean);
+        for (int64_t key = 0; key < s.keys; ++key)
+            for (int64_t d = 0; d < s.dim; ++d)
+                mean[static_cast<size_t>(d)] +=
+                    x.k[static_cast<size_t>((b * s.keys + key) * width + at + d)] / static_cast<double>(s.keys);
+        for (int64_t key = 0; key < s.keys; key += 192)
+            quantise(x.k, b * s.keys + key, std::min<int64_t>(192, s.keys - key), width, at, s.dim, mean);
+    }
+    return x;
 }
 
 void compare(const TileSet & tiles, const AttentionShape & s, const Tokens & x, double most, const char * what) {
@@ -76,5 +119,57 @@ TEST(attention_bears_large_scores) {
                 compare(tiles, s, x, tiles.bf16 ? 0.02 : 2e-3, "large scores:");
             }
         }
+    });
+}
+
+// What the integers stand for is computed exactly; a few of them round to a neighbour, because the mean and the quotients are
+// float32.
+TEST(int8_scores_are_those_of_the_quantised_queries_and_keys) {
+    for_every_score([](const char * name, const Int8Scores & int8) {
+        for_every_set([&](const TileSet & tiles) {
+            for (const int64_t dim : {3, 33, 40, 80, 160}) {
+                for (const int64_t keys : {1, 77, 401}) {
+                    AttentionShape s;
+                    s.batch = 2, s.heads = 2, s.dim = dim, s.queries = 67, s.keys = keys;
+                    Tokens x(s);
+                    for (float & k : x.k) k += 3.0f;
+                    const Tokens scored = as_scored(s, x);
+                    const std::vector<float> out = attend(tiles, s, x, static_cast<int>(pick(1, 5)), &int8);
+                    const double error = errors(out, reference_attention(s, scored.q, scored.k, x.v)).root_mean_square;
+                    if (!(error <= (tiles.bf16 ? tolerance(tiles) : 1e-3)))
+                        check::fail(name, static_cast<int>(dim), std::string(tiles.name) + " error " + std::to_string(error));
+                    const double whole = errors(out, reference_attention(s, x.q, x.k, x.v)).root_mean_square;
+                    if (!(whole <= 0.03)) check::fail(name, static_cast<int>(keys), "of the definition " + std::to_string(whole));
+                }
+            }
+        });
+    });
+}
+
+TEST(int8_scores_of_values_that_are_not_finite_are_nan) {
+    for_every_score([](const char * name, const Int8Scores & int8) {
+        for (const float odd : {NAN, INFINITY, -INFINITY}) {
+            for (const bool of_key : {false, true}) {
+                AttentionShape s;
+                s.dim = 33, s.queries = 130, s.keys = 401;
+                Tokens x(s);
+                (of_key ? x.k : x.q)[static_cast<size_t>(64 * s.dim + 32)] = odd;
+                const std::vector<float> out = attend(tiles_portable(), s, x, 1, &int8);
+                for (size_t i = 0; i < out.size(); ++i) {
+                    const size_t panel = i / static_cast<size_t>(64 * s.dim);
+                    if (std::isnan(out[i]) != (of_key || panel == 1))
+                        return check::fail(name, static_cast<int>(i), of_key ? "key" : "query");
+                }
+            }
+        }
+        // Nothing to divide by: equal weights.
+        AttentionShape s;
+        s.dim = 5, s.queries = 3, s.keys = 7;
+        Tokens x(s);
+        std::fill(x.q.begin(), x.q.end(), 0.0f);
+        std::fill(x.k.begin(), x.k.end(), 2.0f);
+        const double error =
+            distance(tiles_portable(), attend(tiles_portable(), s, x, 1, &int8), reference_attention(s, x.q, x.k, x.v));
+        if (!(error < 1e-5)) check::fail(name, 0, "zeros " + std::to_string(error));
     });
 }

@@ -167,7 +167,7 @@ TEST(attention_passes_on_what_is_not_finite_and_nothing_else) {
                     std::vector<float> in[3] = {q, k, v};
                     in[side][static_cast<size_t>(pick(0, static_cast<int64_t>(in[side].size()) - 1))] = odd;
                     std::vector<float> out(q.size(), 0.0f);
-                    attention(tiles, s, in[0].data(), in[1].data(), in[2].data(), out.data(), {0, 1});
+                    attention(tiles, nullptr, s, in[0].data(), in[1].data(), in[2].data(), out.data(), {0, 1});
                     const std::string what = std::string(1, "qkv"[side]) + " of " + std::to_string(keys) + " keys";
                     same_places(tiles.name, what, out, reference_attention(s, in[0], in[1], in[2]), tiles.bf16 ? 0.1 : 1e-4);
                 }
@@ -188,7 +188,7 @@ TEST(attention_with_scores_of_minus_infinity) {
             const auto v = random_values(s.keys * s.dim);
             for (int64_t key = 0; key < s.keys - finite; ++key) k[static_cast<size_t>(key * s.dim + key % s.dim)] = -INFINITY;
             std::vector<float> out(q.size(), 0.0f);
-            attention(tiles, s, q.data(), k.data(), v.data(), out.data(), {0, 1});
+            attention(tiles, nullptr, s, q.data(), k.data(), v.data(), out.data(), {0, 1});
             same_places(tiles.name, std::to_string(finite) + " finite", out, reference_attention(s, q, k, v),
                         tiles.bf16 ? 0.1 : 1e-4);
         }
