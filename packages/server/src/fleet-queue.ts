@@ -1,8 +1,8 @@
 /** The queue of a server without an engine: a queue on Redis, whose jobs workers on other machines run. */
 import type * as fleet from '@node-latent-diffusion/worker'
-import { setTimeout as wait } from 'node:timers/promises'
 import { RawImage, type JobEvent } from 'node-latent-diffusion'
 import { closing, HttpError, invalid } from './errors.js'
+import { readPatiently } from './patience.js'
 import { WaitingRoom, type FoundRun, type Run, type RunResult, type Submission } from './queue.js'
 import type { Limits, QueueSettings } from './settings.js'
 
@@ -185,22 +185,14 @@ export class FleetQueue extends WaitingRoom {
     if (image && run.state !== 'done') run.onEvent({ ...at, image })
   }
 
-  /** The image exists, so a store that does not answer for a moment must not fail its job. */
-  async #fetch(key: string): Promise<Uint8Array> {
-    for (let tried = 0; ; tried++) {
-      try {
-        return await this.#queue.store.get(key)
-      } catch (error) {
-        if (tried >= 5 || this.isClosing || (error as { code?: unknown }).code === 'ERR_OBJECT_MISSING') throw error
-        await wait(250 * 2 ** tried)
-      }
-    }
-  }
-
   #resultOf({ images, seed, options, timings, warnings, promptTokens }: fleet.JobResult): RunResult {
     return {
       images: images.map(({ key, width, height, metadata }) => {
-        const png = () => this.#fetch(key)
+        const png = () =>
+          readPatiently(
+            () => this.#queue.store.get(key),
+            () => this.isClosing,
+          )
         return { width, height, metadata, png, raw: async () => RawImage.read(await png()) }
       }),
       seed: BigInt(seed),

@@ -6,11 +6,18 @@ export class QueueError extends Error {
   readonly code: QueueErrorCode
   /** Whether the same call may succeed later. */
   readonly retriable: boolean
+  /** The HTTP status of an object store that refuses. */
+  readonly status?: number
 
-  constructor(code: QueueErrorCode, message: string, { retriable = false, ...options }: ErrorOptions & { retriable?: boolean } = {}) {
+  constructor(
+    code: QueueErrorCode,
+    message: string,
+    { retriable = false, status, ...options }: ErrorOptions & { retriable?: boolean; status?: number } = {},
+  ) {
     super(message, options)
     this.code = code
     this.retriable = retriable
+    if (status !== undefined) this.status = status
   }
 }
 

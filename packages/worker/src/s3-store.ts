@@ -103,6 +103,7 @@ export class S3Store implements ObjectStore {
     else if (status === 403) advice = '; check the credentials, the region and the policy of the bucket'
     else if (status === 404) advice = '; check the name of the bucket'
     return new QueueError('ERR_STORE', `The object store refuses to ${doing} ${key}: ${status}${code === undefined ? '' : ` ${code}`}${advice}`, {
+      status,
       // Faults of this worker's settings: another one may be set up rightly.
       retriable: (status >= 300 && status < 400) || status === 400 || status === 403 || status === 429 || status >= 500,
     })
