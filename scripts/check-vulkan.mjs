@@ -2,19 +2,22 @@
 /**
  * Runs the golden tests and the embedded model on a Vulkan device, and compares its picture with the CPU's.
  *
- *   node scripts/check-vulkan.mjs [--driver system | FILE.json] [--cache FOLDER] [--build FOLDER] [--fast]
+ *   node scripts/check-vulkan.mjs [--make] [--driver system | FILE.json] [--cache FOLDER] [--build FOLDER] [--fast]
  *
- * Needs `npm run build:native -- -- -DLATENT_VULKAN=ON` and the native tests (`npm run test:native -- --only graph,backend`). By default the driver is Mesa's
- * software driver from the backports of the Debian release that runs this, unpacked beside the system; Debian 12's own one corrupts memory under ggml. --driver
- * names the description of another one, or takes the system's GPU. --fast computes with 16-bit operands, as users do; the default is float32, whose shaders a
- * software driver compiles faster. Compiled shaders are kept in --cache.
+ * --make first builds the library and the tests in --build, with only the shaders that networks use (scripts/glslc-used.sh), and leaves out the tests that take
+ * longest; otherwise they must be there:
+ * `npm run build:native -- -- -DLATENT_VULKAN=ON`, `npm run test:native -- --only graph,backend`. By default the driver is Mesa's software driver, of version 25 or
+ * later: that of the system, or of the backports of the Debian release that runs this, unpacked beside the system; Debian 12's own one corrupts memory under
+ * ggml. --driver names the description of another one, or takes the system's GPU. --fast computes with 16-bit operands, as users do; the default is float32,
+ * whose shaders a software driver compiles faster. Compiled shaders are kept in --cache.
  */
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import os from 'node:os'
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
-import { buildDirectory, main, onPath, root } from './build-native.mjs'
+import { buildDirectory, configureNative, main, onPath, root, run } from './build-native.mjs'
 
 class Skipped extends Error {}
 
@@ -32,8 +35,21 @@ function debianArchives() {
   return undefined
 }
 
-/** The description of Mesa's software driver from Debian's backports. */
+const leastMesa = 25
+
+/** The description of the system's software driver, if its Mesa is new enough. */
+function systemMesa() {
+  const { stdout } = spawnSync('dpkg-query', ['-W', '-f', '${Version}', 'mesa-vulkan-drivers'], { encoding: 'utf8' })
+  if (!(Number.parseInt(stdout ?? '', 10) >= leastMesa)) return undefined
+  const folder = '/usr/share/vulkan/icd.d'
+  const name = existsSync(folder) ? readdirSync(folder).find((each) => /^lvp_icd.*\.json$/.test(each)) : undefined
+  return name && path.join(folder, name)
+}
+
+/** The description of Mesa's software driver: the system's, or from Debian's backports. */
 function mesa(cache) {
+  const own = systemMesa()
+  if (own) return own
   const description = path.join(cache, 'lavapipe.json')
   if (existsSync(description)) return description
   if (!['apt-get', 'dpkg-deb'].every(onPath)) throw new Skipped('Mesa is unpacked from a Debian package, and this is no Debian')
@@ -61,8 +77,30 @@ function mesa(cache) {
   return description
 }
 
-function environment({ driver, cache, fast }) {
-  const env = { LATENT_TEST_DEVICE: 'vulkan', XDG_CACHE_HOME: cache, LATENT_VULKAN_LIBRARY: path.join(root, 'build', 'Release', 'latent-vulkan.so') }
+/** The library that a build folder makes (LATENT_ADDON_DIR). */
+function libraryOf(build) {
+  return path.join(path.dirname(build), 'build', 'Release', 'latent-vulkan.so')
+}
+
+/** Builds the library with few shaders, and the tests. */
+function make(build) {
+  const needed = ['glslc', 'cmake'].filter((name) => !onPath(name))
+  if (needed.length > 0) throw new Skipped(`${needed.join(' and ')} not installed`)
+  const few = ['-DLATENT_VULKAN=ON', `-DVulkan_GLSLC_EXECUTABLE=${path.join(root, 'scripts', 'glslc-used.sh')}`]
+  if (build === buildDirectory) configureNative({ tests: true, extra: few })
+  else if (spawnSync('cmake', [build, ...few, '-DLATENT_BUILD_TESTS=ON'], { stdio: 'inherit' }).status !== 0)
+    throw new Skipped('CMake does not find what the Vulkan backend needs (SPIRV-Headers, libvulkan-dev); see above')
+  run('cmake', [
+    '--build',
+    build,
+    '--parallel',
+    String(os.availableParallelism()),
+    ...['latent_vulkan', 'test_graph', 'test_backend'].flatMap((t) => ['--target', t]),
+  ])
+}
+
+function environment({ driver, cache, fast, build }) {
+  const env = { LATENT_TEST_DEVICE: 'vulkan', XDG_CACHE_HOME: cache, LATENT_VULKAN_LIBRARY: libraryOf(build) }
   if (!fast) env.LATENT_VULKAN_FLOAT32 = '1'
   if (driver === 'system') return env
   const file = driver ?? mesa(cache)
@@ -102,21 +140,32 @@ async function comparePicture(fast) {
 
 await main(async () => {
   const { values } = parseArgs({
-    options: { driver: { type: 'string' }, cache: { type: 'string' }, build: { type: 'string' }, fast: { type: 'boolean', default: false } },
+    options: {
+      make: { type: 'boolean', default: false },
+      driver: { type: 'string' },
+      cache: { type: 'string' },
+      build: { type: 'string' },
+      fast: { type: 'boolean', default: false },
+    },
   })
+  const build = path.resolve(values.build ?? buildDirectory)
   const cache = path.resolve(values.cache ?? path.join(root, 'build-vulkan-cache'))
   mkdirSync(cache, { recursive: true })
   try {
-    if (!existsSync(path.join(root, 'build', 'Release', 'latent-vulkan.so'))) throw new Skipped('latent-vulkan.so is not built')
-    Object.assign(process.env, environment({ driver: values.driver, cache, fast: values.fast }))
+    const env = environment({ driver: values.driver, cache, fast: values.fast, build })
+    if (values.make) make(build)
+    if (!existsSync(libraryOf(build))) throw new Skipped('latent-vulkan.so is not built')
+    Object.assign(process.env, env)
   } catch (error) {
     if (!(error instanceof Skipped)) throw error
     console.log(`vulkan: skipped, ${error.message}`)
     return
   }
-  const goldens = ['devices', 'text_encoder', 'unet', 'features', 'first_stage', 'cancel', 'profile'].map((test) => ['backend/test_backend', test])
-  // The operations have bounds of float32.
-  const operations = ['embeddings', 'layouts', 'activations', 'group_norm', 'token_layers', 'conv_forms', 'attention_forms']
-  runTests(path.resolve(values.build ?? buildDirectory), [...(values.fast ? [] : operations.map((test) => ['test_graph', test])), ...goldens])
+  // `operations` has f16, bf16, q8_0, q4_0 and q4_k weights.
+  const tests = ['devices', 'operations', 'text_encoder', 'unet', 'features', 'first_stage', 'cancel', 'graphs', 'profile']
+  const goldens = tests.map((test) => ['backend/test_backend', test])
+  // These have bounds of float32, and many shapes: a software driver compiles their shaders for many minutes.
+  const forms = ['embeddings', 'layouts', 'activations', 'group_norm', 'token_layers', 'conv_forms', 'attention_forms', 'conv_weight_types']
+  runTests(build, [...(values.fast || values.make ? [] : forms.map((test) => ['test_graph', test])), ...goldens])
   await comparePicture(values.fast)
 })
