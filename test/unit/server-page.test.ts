@@ -1,9 +1,10 @@
 /** What the server's page computes without a browser: prompt weights, texts of images, marks, requests as text, masks. */
 import { deflateSync } from 'node:zlib'
 import { RawImage } from '../../lib/image/raw-image'
-import { samplerNames, scheduleNames } from '../../lib/names'
+import { samplerNames, scheduleNames, upscalerNames } from '../../lib/names'
 import { asCommand, asCurl, asJavaScript } from '../../packages/server/page/src/tools/copy-as'
 import { fromInfotext } from '../../packages/server/page/src/tools/from-infotext'
+import { hiresUpscalers } from '../../packages/server/page/src/tools/hires'
 import { readPngText, withPngText } from '../../packages/server/page/src/tools/png'
 import { changeWeight } from '../../packages/server/page/src/tools/prompt-weight'
 import { endOfTokens } from '../../packages/server/page/src/tools/token-marks'
@@ -105,6 +106,7 @@ describe('settings from an infotext', () => {
       clipSkip: 2,
       variationSeed: '', // none, whatever was set before
       variationStrength: 0,
+      hiresScale: 1,
     })
   })
   test('sampler and schedule in one name, as before 1.9', () => {
@@ -117,6 +119,17 @@ describe('settings from an infotext', () => {
     const wrong = fromInfotext('x\nSteps: 3, Seed: 1, Variation seed: -1, Variation seed strength: 7', names)
     expect(wrong).toMatchObject({ variationSeed: '', variationStrength: 0 })
   })
+  test('a second pass', () => {
+    const text = 'x\nSteps: 3, Seed: 1, Denoising strength: 0.4, Hires upscale: 1.5, Hires steps: 3, Hires upscaler: Lanczos'
+    const found = fromInfotext(text, names)
+    expect(found).toMatchObject({ hiresScale: 1.5, hiresStrength: 0.4, hiresUpscaler: 'lanczos' })
+    expect(found).not.toHaveProperty('strength')
+    const unknown = fromInfotext('x\nSteps: 3, Seed: 1, Hires upscale: 2, Hires upscaler: R-ESRGAN 4x+', names)
+    expect(unknown).toMatchObject({ hiresScale: 2, hiresUpscaler: 'latent' })
+    for (const [name, words] of hiresUpscalers)
+      expect(fromInfotext(`x\nSteps: 3, Seed: 1, Hires upscale: 2, Hires upscaler: ${words}`, names)?.hiresUpscaler).toBe(name)
+    expect(hiresUpscalers.map(([name]) => name)).toEqual(upscalerNames)
+  })
   test('every name of this library', () => {
     for (const name of samplerNames) expect(fromInfotext(`x\nSteps: 3, Sampler: ${name}, Seed: 1`, names)?.sampler).toBe(name)
   })
@@ -126,6 +139,7 @@ describe('settings from an infotext', () => {
       negativePrompt: '',
       variationSeed: '',
       variationStrength: 0,
+      hiresScale: 1,
     })
     expect(fromInfotext('only a prompt', names)).toBeUndefined()
   })
@@ -167,6 +181,9 @@ describe('requests as code', () => {
     expect(asCommand(varied, none)).toBe("latent generate 'a cat' --seed 7 --variation-seed 18446744073709551615 --variation-strength 0.5")
     expect(asJavaScript(varied, none)).toContain('  seed: 7,\n  variationSeed: 18446744073709551615n,\n')
     const depth = { image: false, mask: false, depthMap: true }
+    const hires = { scale: 2, strength: 0.5, upscaler: 'latent_bicubic' } as const
+    expect(asCommand({ seed: 7, hires }, none)).toBe('latent generate --seed 7 --hires-scale 2 --hires-strength 0.5 --hires-upscaler latent_bicubic')
+    expect(asJavaScript({ hires }, none)).toContain('  hires: {"scale":2,"strength":0.5,"upscaler":"latent_bicubic"},\n')
     expect(asCommand({ prompt: 'a cat' }, depth)).toBe("latent generate 'a cat' --depth-map depth.png")
     expect(asCurl('http://h', {}, depth)).toContain('-F depthMap=@depth.png')
     expect(asJavaScript({}, depth)).toContain("depthMap: 'depth.png'")

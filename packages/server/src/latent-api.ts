@@ -124,7 +124,7 @@ export function statusOf({ models, room, jobs }: Context): ServerStatus {
 }
 
 async function createJob(request: FastifyRequest, context: Context, validate: (data: unknown) => boolean): Promise<JobRecord> {
-  const { jobs, models, room, settings } = context
+  const { jobs, models, room, settings, adopting } = context
   const { asked: given, files } = await readBody(request, settings.limits)
   if (request.isMultipart() && !validate(given)) throw invalid("The field 'request' does not match the schema; see /openapi.json")
   const asked = given as JobRequest
@@ -140,6 +140,7 @@ async function createJob(request: FastifyRequest, context: Context, validate: (d
   if (again) return again
   const shown = shownRequest(asked, files)
   const id = key ? await room.claim(key.name, key.hash, randomUUID()) : randomUUID()
+  await adopting.get(id)?.catch(() => undefined) // another request asks for this job, made by another server
   const meanwhile = key && jobs.byKey(key)
   if (meanwhile) return meanwhile
   if (key && jobs.has(id)) {

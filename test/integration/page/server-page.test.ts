@@ -242,6 +242,24 @@ where('the page in Chromium', () => {
     await page.context().close()
   })
 
+  test('a second pass at a larger size, and its settings from the image', async () => {
+    const page = await open()
+    await page.getByText('Advanced').click()
+    await number(page, 'Hires scale').fill('1.5')
+    await number(page, 'Hires strength').fill('0.5')
+    await page.getByLabel('Hires upscaler').selectOption('lanczos')
+    expect(await findings(page)).toEqual([])
+    await draw(page, { prompt: 'a green triangle', steps: 4, seed: '7' })
+    const [large] = await gallery(page)
+    expect([large!.width, large!.height]).toEqual([96, 96])
+    expect(large!.metadata?.parameters).toContain('Denoising strength: 0.5, Hires upscale: 1.5, Hires steps: 4, Hires upscaler: Lanczos')
+    for (const name of ['Hires strength', 'Hires scale']) await number(page, name).fill('1')
+    await give(page, 'drop', await large!.encode())
+    await page.getByRole('status').getByText('Settings of the image applied').waitFor()
+    expect([await number(page, 'Hires scale').inputValue(), await number(page, 'Hires strength').inputValue()]).toEqual(['1.5', '0.5'])
+    await page.context().close()
+  })
+
   test('given images: settings fill the fields, start images, a painted mask', async () => {
     const page = await open()
     const parameters =

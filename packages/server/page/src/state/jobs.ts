@@ -1,6 +1,16 @@
 /** Jobs of this page: sends them, follows their events, and stores their images. */
 import { computed, signal } from '@preact/signals'
-import { api, ServerError, type ApiError, type Job, type JobEvent, type JobImage, type JobProgress, type JobStatus } from '../api/client.js'
+import {
+  api,
+  ServerError,
+  type ApiError,
+  type Job,
+  type JobEvent,
+  type JobImage,
+  type JobOptions,
+  type JobProgress,
+  type JobStatus,
+} from '../api/client.js'
 import { follow } from '../api/events.js'
 import { joined, requestMask, type Mask } from '../mask/raster.js'
 import type { Attached } from '../tools/copy-as.js'
@@ -168,7 +178,8 @@ async function save(key: string, id: string, index: number, image: JobImage): Pr
       file = new Blob([withPngText(new Uint8Array(await whole.arrayBuffer()), 'parameters', infotext)], { type: 'image/png' })
     }
     const { width, height, seed } = image
-    const settings = { ...job.settings, width, height, seed, count: 1 }
+    const size = job.settings.hiresScale > 1 ? {} : { width, height } // hires: the size of the first pass
+    const settings = { ...job.settings, ...size, seed, variationSeed: image.variationSeed ?? '', count: 1 }
     const added = await addPicture({ file, width, height, settings, infotext, created: Date.now(), attached: job.attached, origin })
     // If the user is viewing another image or the next job, the view does not change.
     if (shown.peek() === undefined && !active.peek().some((other) => other.key !== key)) shown.value = added.id
@@ -236,9 +247,12 @@ export async function resume(): Promise<void> {
 }
 
 function settingsOf({ request }: Job): Partial<Settings> {
-  const own = Object.entries(settings.peek()).map(([key, usual]) => [key, request[key], typeof usual] as const)
+  const { scale = 1, strength, upscaler } = (request.hires ?? {}) as NonNullable<JobOptions['hires']>
+  const hires = { hiresScale: scale, hiresStrength: strength, hiresUpscaler: upscaler }
+  const all: Record<string, unknown> = { variationSeed: '', variationStrength: 0, ...request, ...hires }
+  const own = Object.entries(settings.peek()).map(([key, usual]) => [key, all[key], typeof usual] as const)
   const read = own.flatMap(([key, value, type]) =>
-    typeof value === type ? [[key, value]] : key === 'seed' && value !== undefined ? [[key, String(value as number)]] : [],
+    typeof value === type ? [[key, value]] : type === 'string' && typeof value === 'number' ? [[key, String(value)]] : [],
   )
   return Object.fromEntries(read) as Partial<Settings>
 }

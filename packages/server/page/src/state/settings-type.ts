@@ -19,6 +19,11 @@ export interface Settings {
   variationSeed: string
   /** 0: no variations. */
   variationStrength: number
+  /** Factor of a second pass at a larger size; 1: none. */
+  hiresScale: number
+  /** How much the second pass changes. */
+  hiresStrength: number
+  hiresUpscaler: string
   /** Share of the schedule, with a start image. */
   strength: number
   /** 0: the model's default. */

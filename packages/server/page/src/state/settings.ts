@@ -21,6 +21,9 @@ const usual: Settings = {
   seed: String(randomSeed()),
   variationSeed: '',
   variationStrength: 0,
+  hiresScale: 1,
+  hiresStrength: 0.7,
+  hiresUpscaler: 'latent',
   strength: 0.75,
   clipSkip: 0,
   classId: '0',
@@ -30,12 +33,15 @@ function isSettings(value: unknown): value is Settings {
   return (
     typeof value === 'object' &&
     value !== null &&
-    Object.entries(usual).every(([key, own]) => typeof (value as Record<string, unknown>)[key] === typeof own) &&
-    /^\d{1,20}$/.test((value as Settings).seed)
+    // Fields of a later version are missing.
+    Object.entries(usual).every(([key, own]) => [typeof own, 'undefined'].includes(typeof (value as Record<string, unknown>)[key])) &&
+    /^\d{1,20}$/.test((value as Settings).seed) &&
+    /^\d{0,20}$/.test((value as Settings).variationSeed ?? '')
   )
 }
 
 export const settings = kept<Settings>('settings', usual, isSettings)
+settings.value = { ...usual, ...settings.value }
 export const seedLocked = kept<boolean>('seed-locked', false, (value): value is boolean => typeof value === 'boolean')
 export const prompts = kept<string[]>('prompts', [], isTexts)
 
@@ -47,25 +53,39 @@ export function randomSeed(): number {
   return crypto.getRandomValues(new Uint32Array(1))[0]!
 }
 
+/** Whether there is a second pass at a larger size. */
+const isHires = computed(() => settings.value.hiresScale > 1 && takesHires.value && !start.value)
+
+/** The size of the result. */
+const finalSize = computed(() => {
+  const { width, height, hiresScale } = settings.value
+  const multiple = details.value?.sizeMultiple ?? 1
+  const larger = (pixels: number) => (isHires.value ? Math.floor((pixels * hiresScale) / multiple) * multiple : pixels)
+  return { width: larger(width), height: larger(height) }
+})
+
 /** Why this model or server would reject the size. */
 const sizeTrouble = computed<string | undefined>(() => {
   const { width, height, count } = settings.value
   const multiple = details.value?.sizeMultiple ?? 1
   const { maxPixels = Infinity } = server.value?.limits ?? {}
   if (!(width > 0 && height > 0) || width % multiple !== 0 || height % multiple !== 0) return `Width and height must be multiples of ${multiple}`
-  return width * height * count > maxPixels ? `This server allows ${maxPixels} pixels for all images of a job together` : undefined
+  return finalSize.value.width * finalSize.value.height * count > maxPixels
+    ? `This server allows ${maxPixels} pixels for all images of a job together`
+    : undefined
 })
 
 /** Describes a field that the model or the server's limits do not allow; undefined if all are valid. */
 export const trouble = computed<string | undefined>(() => {
-  const { steps, seed, variationSeed } = settings.value
+  const { steps, seed, variationSeed, variationStrength } = settings.value
   const model = details.value
   const { maxSteps = 1000 } = server.value?.limits ?? {}
   if (!model) return 'The model is still being read'
   if (sizeTrouble.value) return sizeTrouble.value
   if (!(steps >= 1 && steps <= maxSteps)) return `Steps must be 1 to ${maxSteps}`
+  if (isHires.value && 2 * steps > maxSteps) return `This server allows ${maxSteps} steps for both passes together`
   if (!/^\d{1,20}$/.test(seed) || BigInt(seed) >= 1n << 64n) return 'The seed must be a number below 2^64'
-  if (variationSeed !== '' && BigInt(variationSeed) >= 1n << 64n) return 'The variation seed must be a number below 2^64'
+  if (variationStrength > 0 && variationSeed !== '' && BigInt(variationSeed) >= 1n << 64n) return 'The variation seed must be a number below 2^64'
   if (!isSized.value && !start.value) return 'This model needs an image: add one below'
   if (takesDepth.value && !start.value) return 'This model needs a depth map: add one below'
   if (model.kind === 'inpaint' && !start.value?.mask) return 'This model repaints a part of an image: paint a mask'
@@ -84,6 +104,9 @@ export const readsText = computed(() => details.value?.condition.tokens !== unde
 /** Whether the form has a size; otherwise the start image determines it. */
 export const isSized = computed(() => !ofPictures.includes(details.value?.kind ?? ''))
 
+/** Whether the model can draw again at a larger size. */
+export const takesHires = computed(() => ['text', 'class', 'unconditional', 'rdm'].includes(details.value?.kind ?? ''))
+
 /** Whether part of the start image can be selected for repainting. */
 export const takesMask = computed(() => !['superres', 'edit', 'depth'].includes(details.value?.kind ?? ''))
 
@@ -95,7 +118,9 @@ const seedOf = (digits: string) => (Number(digits) <= Number.MAX_SAFE_INTEGER ? 
 
 /** The request for the form. Images are sent separately. `withImage`: one of them is a start image. */
 export function optionsOf(from: Settings, withImage: boolean): JobOptions {
-  const { prompt, negativePrompt, classId, strength, clipSkip, schedule, seed, variationSeed, variationStrength, imageGuidanceScale, ...rest } = from
+  const { prompt, negativePrompt, classId, strength, clipSkip, schedule, seed, variationSeed, variationStrength, imageGuidanceScale, ...others } =
+    from
+  const { hiresScale, hiresStrength, hiresUpscaler, ...rest } = others
   const kind = details.value?.kind
   return {
     ...(isSized.value ? rest : { ...rest, width: undefined, height: undefined }),
@@ -107,6 +132,9 @@ export function optionsOf(from: Settings, withImage: boolean): JobOptions {
     ...(clipSkip > 0 ? { clipSkip } : {}),
     ...(schedule === '' ? {} : { schedule }),
     seed: seedOf(seed),
+    ...(hiresScale > 1 && takesHires.value && !withImage
+      ? { hires: { scale: hiresScale, strength: hiresStrength, upscaler: hiresUpscaler as NonNullable<JobOptions['hires']>['upscaler'] } }
+      : {}),
     ...(variationStrength > 0 ? { variationStrength, ...(variationSeed === '' ? {} : { variationSeed: seedOf(variationSeed) }) } : {}),
   }
 }
@@ -163,7 +191,8 @@ export const negativeTokens = tokensOf('negativePrompt')
 const sizeOfStart = computed(() => (start.value ? { width: start.value.width, height: start.value.height } : {}))
 
 const estimated = computed(() => {
-  const { model, width, height, count, guidanceScale, imageGuidanceScale } = settings.value
+  const { model, count, guidanceScale, imageGuidanceScale } = settings.value
+  const { width, height } = finalSize.value
   const own = details.value?.kind === 'edit' ? { imageGuidanceScale, ...sizeOfStart.value } : {}
   return JSON.stringify({ model, width, height, count, guidanceScale, ...own })
 })
@@ -177,7 +206,9 @@ export function apply(found: Partial<Settings>): void {
   const model = details.peek()
   const { sizeMultiple = 8, samplers = [], schedules = [] } = model ?? {}
   const rounded = (pixels: number) => Math.max(sizeMultiple, Math.round(pixels / sizeMultiple) * sizeMultiple)
-  const next = { ...settings.peek(), ...found, model: settings.peek().model }
+  // Images of earlier versions name neither.
+  const none = { variationSeed: '', variationStrength: 0, hiresScale: 1 }
+  const next = { ...settings.peek(), ...none, ...found, model: settings.peek().model }
   next.width = rounded(next.width)
   next.height = rounded(next.height)
   if (!samplers.includes(next.sampler)) next.sampler = model?.defaults.sampler ?? next.sampler

@@ -80,6 +80,7 @@ export function asCommand(options: JobOptions, attached: Attached): string {
     const flag = flags[key as keyof JobOptions]
     if (flag !== undefined) words.push(`${flag} ${shell(typeof value === 'string' ? value : JSON.stringify(value))}`)
   }
+  for (const [key, value] of given(options.hires ?? {})) words.push(`--hires-${key} ${shell(String(value))}`)
   const file = modelFile(options)
   if (file !== undefined) words.push(`--model ${shell(file)}`)
   if (attached.image) words.push('--image picture.png')

@@ -2,6 +2,7 @@
 import { readInfotext } from '../../../../../lib/infotext/read.js'
 import { samplerWord, scheduleWord } from '../../../../../lib/infotext/words.js'
 import type { Settings } from '../state/settings-type.js'
+import { hiresUpscalers } from './hires.js'
 
 /** The fields in the text; others are absent. */
 export type Found = Partial<Settings>
@@ -45,6 +46,17 @@ function number(text: string | undefined, min: number, max: number): number | un
 
 const digits = (text = '') => (/^\d{1,20}$/.test(text) ? text : undefined)
 
+const isHires = (fields: Record<string, string>) => fields['Hires upscale'] !== undefined || fields['Hires resize'] !== undefined
+
+/** The second pass; none if the text has none, whatever was set before. */
+function hiresOf(fields: Record<string, string>): Found {
+  const hiresScale = number(fields['Hires upscale'], 1, 16) ?? 1
+  if (hiresScale === 1) return { hiresScale }
+  const named = hiresUpscalers.find(([name, words]) => [name, words].includes(fields['Hires upscaler'] ?? ''))
+  const hiresStrength = number(fields['Denoising strength'], 0.01, 1)
+  return { hiresScale, hiresUpscaler: named?.[0] ?? 'latent', ...(hiresStrength === undefined ? {} : { hiresStrength }) }
+}
+
 /** @returns undefined if the text has no settings */
 export function fromInfotext(text: string, names: Names): Found | undefined {
   const { prompt, negativePrompt, fields } = readInfotext(text)
@@ -59,12 +71,13 @@ export function fromInfotext(text: string, names: Names): Found | undefined {
     steps: steps === undefined ? undefined : Math.round(steps),
     guidanceScale: number(fields['CFG scale'], 0, 100),
     imageGuidanceScale: number(fields['Image CFG scale'], 0, 100),
-    strength: number(fields['Denoising strength'], 0, 1),
+    strength: isHires(fields) ? undefined : number(fields['Denoising strength'], 0, 1),
     clipSkip: number(fields['Clip skip'], 1, 12),
     seed: digits(fields.Seed),
     // Absent: none, whatever was set before.
     variationSeed: digits(fields['Variation seed']) ?? '',
     variationStrength: number(fields['Variation seed strength'], 0, 1) ?? 0,
+    ...hiresOf(fields),
     ...(fields.Sampler === undefined ? {} : samplerOf(fields.Sampler, names)),
   }
   const schedule = fields['Schedule type'] === undefined ? undefined : scheduleOf(fields['Schedule type'], names)

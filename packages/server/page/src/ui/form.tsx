@@ -6,9 +6,10 @@ import { active, cancel, generate, running } from '../state/jobs.js'
 import { isNarrow } from '../state/looks.js'
 import { sayError } from '../state/say.js'
 import { choose, details, models, server } from '../state/server.js'
-import { estimate, isSized, randomSeed, readsText, seedLocked, set, settings, trouble, takesDepth } from '../state/settings.js'
+import { estimate, isSized, randomSeed, readsText, seedLocked, set, settings, trouble, takesDepth, takesHires } from '../state/settings.js'
 import { start } from '../state/start-picture.js'
 import { bytes } from '../tools/format.js'
+import { hiresUpscalers } from '../tools/hires.js'
 import { Icon } from './icons.js'
 import { IconButton, NumberField, SelectField } from './parts.js'
 import { History, PromptField } from './prompt.js'
@@ -198,10 +199,26 @@ function Seed() {
 /** Fields that few people need. */
 function Advanced() {
   const id = useId()
-  const { variationSeed, variationStrength } = settings.value
+  const { variationSeed, variationStrength, hiresScale, hiresStrength, hiresUpscaler } = settings.value
   return (
     <details class="more">
       <summary>Advanced</summary>
+      {takesHires.value && !start.value && (
+        <NumberField label="Hires scale" value={hiresScale} min={1} max={4} step={0.25} onChange={(value) => set({ hiresScale: value })} />
+      )}
+      {takesHires.value && !start.value && hiresScale > 1 && (
+        <>
+          <NumberField
+            label="Hires strength"
+            value={hiresStrength}
+            min={0.05}
+            max={1}
+            step={0.05}
+            onChange={(value) => set({ hiresStrength: value })}
+          />
+          <SelectField label="Hires upscaler" value={hiresUpscaler} options={hiresUpscalers} onChange={(value) => set({ hiresUpscaler: value })} />
+        </>
+      )}
       <NumberField
         label="Variation strength"
         value={variationStrength}
