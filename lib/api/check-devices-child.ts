@@ -23,7 +23,7 @@ export interface CheckTask {
 export const restartNeeded = 'restart needed'
 
 function say(message: object): void {
-  process.stdout.write(`${JSON.stringify(message)}\n`)
+  process.stdout.write(`\n${JSON.stringify(message)}\n`) // after what a driver printed without an end of line
 }
 
 function stillUsable(device: string): boolean {

@@ -1,11 +1,25 @@
 /** A program in a child process that answers in lines of JSON: drivers may crash or hang there without harm to this process. */
-import { spawn } from 'node:child_process'
+import { spawn, type ChildProcess } from 'node:child_process'
 import { createInterface } from 'node:readline'
+import type { Readable } from 'node:stream'
 
 /** How it ended: by itself, or why not. */
 export interface ChildEnd {
   /** Undefined if it ended with exit code 0. */
   problem?: string
+  /** No process could be started, so the problem says nothing about the program. */
+  unstarted?: boolean
+  /** The end of what it wrote to standard error; undefined if nothing. */
+  stderr?: string
+}
+
+const drain = 1000 // milliseconds to read what an ended process has written: one that it started may hold the pipe open for ever
+const tailLength = 200 // characters of standard error that are kept
+
+/** A process that hangs must not outlive this one. */
+const running = new Set<ChildProcess>()
+function killAll(): void {
+  for (const child of running) child.kill('SIGKILL')
 }
 
 /** A message that is not of this program, such as a line that a driver prints. */
@@ -18,7 +32,10 @@ function parsed(line: string): Record<string, unknown> | undefined {
   }
 }
 
-/** Runs a script with this Node.js. `silence`: milliseconds without a message after which it is killed. */
+/**
+ * Runs a script with this Node.js. `silence`: milliseconds without a message after which it is killed; then, and if the signal aborts, its end is not waited for,
+ * because a process in a driver may not end. Rejects with what `onMessage` throws, or the signal's reason.
+ */
 export async function runLines(
   script: string,
   args: readonly string[],
@@ -28,38 +45,72 @@ export async function runLines(
   signal?: AbortSignal,
 ): Promise<ChildEnd> {
   signal?.throwIfAborted()
-  const child = spawn(process.execPath, [script, ...args], {
-    env: { ...env, ELECTRON_RUN_AS_NODE: '1' },
-    stdio: ['ignore', 'pipe', 'ignore'],
-    windowsHide: true,
-  })
-  let hung = false
-  const kill = () => child.kill('SIGKILL')
-  const timer = setTimeout(() => {
-    hung = true
-    kill()
-  }, silence)
-  signal?.addEventListener('abort', kill, { once: true })
-  const lines = createInterface({ input: child.stdout })
-  lines.on('line', (line) => {
-    const message = parsed(line)
-    if (!message || hung) return
-    timer.refresh()
-    onMessage(message)
-  })
-  try {
-    return await new Promise<ChildEnd>((resolve) => {
-      child.on('error', (error) => resolve({ problem: `no process could be started: ${error.message}` }))
-      child.on('close', (code, killedBy) => {
-        if (hung) resolve({ problem: `did not answer within ${silence / 1000} seconds` })
-        else if (killedBy) resolve({ problem: `crashed (${killedBy})` })
-        else resolve(code === 0 ? {} : { problem: `crashed (exit code ${code})` })
-      })
+  return new Promise<ChildEnd>((resolve, reject) => {
+    let child: ChildProcess
+    const unstarted = (error: unknown): ChildEnd => ({
+      problem: `no process could be started: ${error instanceof Error ? error.message : String(error)}`,
+      unstarted: true,
     })
-  } finally {
-    clearTimeout(timer)
-    signal?.removeEventListener('abort', kill)
-    lines.close()
-    signal?.throwIfAborted()
-  }
+    try {
+      child = spawn(process.execPath, [script, ...args], {
+        env: { ...env, ELECTRON_RUN_AS_NODE: '1' },
+        stdio: ['ignore', 'pipe', 'pipe'],
+        windowsHide: true,
+      })
+    } catch (error) {
+      resolve(unstarted(error))
+      return
+    }
+    // Without file descriptors to spare there are no pipes.
+    const pipes = [child.stdout, child.stderr].filter((each): each is Readable => each != null)
+    let tail = ''
+    let timer: NodeJS.Timeout | undefined
+    let settled = false
+    const settle = (outcome: () => void) => {
+      if (settled) return
+      settled = true
+      clearTimeout(timer)
+      signal?.removeEventListener('abort', abort)
+      for (const pipe of pipes) pipe.destroy()
+      running.delete(child)
+      if (running.size === 0) process.removeListener('exit', killAll)
+      outcome()
+    }
+    const stop = (outcome: () => void) => {
+      child.kill('SIGKILL')
+      child.unref()
+      settle(outcome)
+    }
+    const end = (problem: string | undefined): ChildEnd => {
+      const stderr = tail.trim()
+      return { ...(problem === undefined ? {} : { problem }), ...(stderr === '' ? {} : { stderr }) }
+    }
+    const abort = () => stop(() => reject(signal?.reason as Error))
+    if (running.size === 0) process.on('exit', killAll)
+    running.add(child)
+    child.on('error', (error) => settle(() => resolve(unstarted(error))))
+    const ended = (code: number | null, killedBy: NodeJS.Signals | null) =>
+      settle(() => resolve(end(killedBy ? `crashed (${killedBy})` : code === 0 ? undefined : `crashed (exit code ${code})`)))
+    child.on('close', ended)
+    child.on('exit', (code, killedBy) => {
+      clearTimeout(timer)
+      // After a timer, what has arrived is read first.
+      timer = setTimeout(() => setImmediate(ended, code, killedBy), drain)
+    })
+    for (const pipe of pipes) pipe.on('error', () => undefined)
+    child.stderr?.on('data', (chunk: Buffer) => (tail = (tail + chunk.toString()).slice(-tailLength)))
+    signal?.addEventListener('abort', abort, { once: true })
+    timer = setTimeout(() => stop(() => resolve(end(`did not answer within ${silence / 1000} seconds`))), silence)
+    if (!child.stdout) return
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      const message = settled ? undefined : parsed(line)
+      if (!message) return
+      timer?.refresh()
+      try {
+        onMessage(message)
+      } catch (error) {
+        stop(() => reject(error))
+      }
+    })
+  })
 }

@@ -12,7 +12,7 @@ interface Listed {
 }
 
 function say(message: object): void {
-  process.stdout.write(`${JSON.stringify(message)}\n`)
+  process.stdout.write(`\n${JSON.stringify(message)}\n`) // after what a driver printed without an end of line
 }
 
 async function main([kind = '', library = '', without = '']: string[]): Promise<void> {
