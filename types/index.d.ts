@@ -143,10 +143,10 @@ export declare interface CallOptions {
 }
 
 /**
- * Checks devices: computes each operation of the networks and compares it with float64, and draws the embedded model's image and compares it with the CPU's.
+ * Checks devices: computes the main operations of the networks and compares them with float64, and draws the embedded model's image and compares it with the CPU's.
  * Each device is checked in a child process, so that a driver that crashes or hangs does this process no harm. `latent doctor` prints the report.
  *
- * @throws RangeError for a device that does not exist. Failed checks do not throw.
+ * @throws RangeError for a device that does not exist, and what `onCheck` throws. Failed checks do not throw.
  */
 export declare function checkDevices(options?: CheckDevicesOptions): Promise<DeviceReport>;
 
@@ -158,7 +158,7 @@ export declare interface CheckDevicesOptions extends CallOptions {
     images?: boolean;
     /** Seconds after which a check counts as hanging. Default 120: drivers compile their programs at the first use. */
     timeout?: number;
-    /** Called after each check. */
+    /** Called after each check. An error that it throws, or its rejected promise, ends the checks and rejects the call. */
     onCheck?: (device: string, check: DeviceCheck) => unknown;
 }
 
@@ -512,7 +512,7 @@ export declare interface DeviceReport {
     devices: CheckedDevice[];
     /** Devices that cannot be used, with the reason in `refused`. */
     refused: Device[];
-    /** All checks of all devices. */
+    /** All checks of all devices. False too if a GPU crashed, hung or computed wrong numbers in its first test, or a device named in `devices` cannot be used. */
     passed: boolean;
 }
 

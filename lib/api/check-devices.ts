@@ -1,6 +1,6 @@
 import os from 'node:os'
 import path from 'node:path'
-import { findGpuLibrary, gpuKinds, withoutLibraries, type GpuKind } from '../model/gpu.js'
+import { childEnvironment, describeEnd, findGpuLibrary, gpuKinds, prepareGpus, refusedByTest, type GpuKind } from '../model/gpu.js'
 import { runLines } from '../model/child-lines.js'
 import { packageVersion } from '../native/package-root.js'
 import { shared } from '../options/common.js'
@@ -64,7 +64,7 @@ export interface DeviceReport {
   devices: CheckedDevice[]
   /** Devices that cannot be used, with the reason in `refused`. */
   refused: Device[]
-  /** All checks of all devices. */
+  /** All checks of all devices. False too if a GPU crashed, hung or computed wrong numbers in its first test, or a device named in `devices` cannot be used. */
   passed: boolean
 }
 
@@ -76,7 +76,7 @@ export interface CheckDevicesOptions extends CallOptions {
   images?: boolean
   /** Seconds after which a check counts as hanging. Default 120: drivers compile their programs at the first use. */
   timeout?: number
-  /** Called after each check. */
+  /** Called after each check. An error that it throws, or its rejected promise, ends the checks and rejects the call. */
   onCheck?: (device: string, check: DeviceCheck) => unknown
 }
 
@@ -84,6 +84,7 @@ const checkOptions = {
   devices: option(
     (value, name): readonly string[] => {
       if (!Array.isArray(value)) throw invalidType(`${name} must be an array of names, not ${show(value)}`)
+      if (value.length === 0) throw invalidRange(`${name} is empty; leave it out to check every device`)
       return listOf(value as unknown[], name, 64).map((each, i) => checkString(each, `${name}[${i}]`, 64))
     },
     { flag: '--device' },
@@ -99,12 +100,14 @@ const maxRestarts = 4
 
 async function checkOne(
   device: Device,
-  { images, timeout, onCheck, signal }: { images: boolean; timeout: number; onCheck?: CheckDevicesOptions['onCheck']; signal?: AbortSignal },
+  { images, timeout, onCheck }: { images: boolean; timeout: number; onCheck?: CheckDevicesOptions['onCheck'] },
+  stop: AbortController,
 ): Promise<CheckedDevice> {
   const checks: DeviceCheck[] = []
   const found = (check: DeviceCheck) => {
     checks.push(check)
-    onCheck?.(device.id, check)
+    const result = onCheck?.(device.id, check)
+    if (result instanceof Promise) result.catch((error: unknown) => stop.abort(error))
   }
   const library = gpuKinds.includes(device.type as GpuKind) ? findGpuLibrary(device.type as GpuKind)?.path : undefined
   let problem: string | undefined
@@ -122,7 +125,7 @@ async function checkOne(
     const end = await runLines(
       script,
       [JSON.stringify(task)],
-      withoutLibraries(),
+      childEnvironment(),
       timeout * 1000,
       (message) => {
         if (typeof message.check === 'string') current = message.check
@@ -135,11 +138,11 @@ async function checkOne(
         if (message.restart === true) ended = 'restart'
         if (typeof message.failed === 'string') failed ??= message.failed
       },
-      signal,
+      stop.signal,
     )
     if (ended === 'done') break
-    if (current !== undefined) found({ check: current, passed: false, reason: failed === undefined ? (end.problem ?? 'ended') : failed })
-    else if (ended === undefined) problem = failed === undefined ? `the test process ${end.problem ?? 'ended'}` : failed
+    if (current !== undefined) found({ check: current, passed: false, reason: failed === undefined ? describeEnd(end) : failed })
+    else if (ended === undefined) problem = failed ?? (end.unstarted ? describeEnd(end) : `the test process ${describeEnd(end)}`)
     if (problem === undefined && restarts >= maxRestarts) problem = `stopped after ${maxRestarts + 1} failures that ended the test process`
     if (problem !== undefined || current === 'image, reference') break
   }
@@ -153,31 +156,43 @@ async function checkOne(
 
 function chosen(devices: readonly Device[], names: readonly string[] | undefined): Device[] {
   if (!names) return [...devices]
-  return names.flatMap((name) => {
+  const wanted = names.flatMap((name) => {
     const matches = devices.filter(({ id, type }) => name === id || name === type)
     if (matches.length === 0)
       throw invalidRange(`devices: there is no device ${show(name)}; getDevices() lists ${devices.map(({ id }) => id).join(', ')}`)
     return matches
   })
+  return [...new Set(wanted)]
 }
 
 /**
- * Checks devices: computes each operation of the networks and compares it with float64, and draws the embedded model's image and compares it with the CPU's.
+ * Checks devices: computes the main operations of the networks and compares them with float64, and draws the embedded model's image and compares it with the CPU's.
  * Each device is checked in a child process, so that a driver that crashes or hangs does this process no harm. `latent doctor` prints the report.
  *
- * @throws RangeError for a device that does not exist. Failed checks do not throw.
+ * @throws RangeError for a device that does not exist, and what `onCheck` throws. Failed checks do not throw.
  */
 export async function checkDevices(options?: CheckDevicesOptions): Promise<DeviceReport> {
-  const { devices: names, ...rest } = readOptions(checkOptions, options, 'checkDevices()', undefined)
-  rest.signal?.throwIfAborted()
+  const { devices: names, signal, ...rest } = readOptions(checkOptions, options, 'checkDevices()', undefined)
+  signal?.throwIfAborted()
+  await prepareGpus(signal)
   const all = chosen(await getDevices(), names)
   const { ggml, cpu } = getVersions()
   const devices: CheckedDevice[] = []
-  for (const device of all) {
-    if (device.refused !== undefined) continue
-    devices.push(await checkOne(device, rest))
+  const stop = new AbortController()
+  const abort = () => stop.abort(signal?.reason)
+  signal?.addEventListener('abort', abort, { once: true })
+  try {
+    for (const device of all) {
+      if (device.refused !== undefined) continue
+      signal?.throwIfAborted()
+      devices.push(await checkOne(device, rest, stop))
+      stop.signal.throwIfAborted()
+    }
+  } finally {
+    signal?.removeEventListener('abort', abort)
   }
   const refused = all.filter((device) => device.refused !== undefined)
+  const broken = refusedByTest()
   return {
     date: new Date().toISOString(),
     version: packageVersion(),
@@ -193,6 +208,6 @@ export async function checkDevices(options?: CheckDevicesOptions): Promise<Devic
     }),
     devices,
     refused,
-    passed: devices.every(({ passed }) => passed) && (names === undefined || refused.length === 0),
+    passed: devices.every(({ passed }) => passed) && !refused.some(({ id }) => names !== undefined || broken.has(id)),
   }
 }

@@ -3,7 +3,7 @@ import { check, checkLine } from './doctor.js'
 import { readFlags, ReportedFailure, toJson, type Command, type Flags } from './command.js'
 
 const flags = {
-  check: { kind: 'switch', help: 'compute every operation on each device and compare it (latent doctor says more)' },
+  check: { kind: 'switch', help: 'compute the main operations on each device and compare it (latent doctor says more)' },
   json: { kind: 'switch', help: 'as JSON' },
   help: { kind: 'switch', short: 'h', help: 'show this' },
 } as const satisfies Flags

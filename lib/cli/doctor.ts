@@ -1,4 +1,5 @@
 import os from 'node:os'
+import path from 'node:path'
 import { checkDevices, type CheckedDevice, type DeviceCheck, type DeviceReport } from '../index.js'
 import { formatBytes, readFlags, ReportedFailure, toJson, UsageError, type Command, type FlagValues, type Flags, type Io } from './command.js'
 
@@ -47,9 +48,16 @@ function verdict({ passed, checks, problem }: CheckedDevice): string {
   return `  ${failed} of ${checks.length} checks failed${problem === undefined ? '' : `; ${problem}`}`
 }
 
-/** Paths without the user's name. */
-function shortPath(file: string): string {
-  return file.startsWith(os.homedir()) ? `~${file.slice(os.homedir().length)}` : file
+/** The report without the user's name: the home folder is `~` in every text. */
+export function withoutHome<T>(value: T, home = os.homedir()): T {
+  if (path.parse(home).base === '') return value // none, or the root
+  const shorten = (item: unknown): unknown => {
+    if (typeof item === 'string') return [path.sep, '/'].reduce((text, end) => text.replaceAll(`${home}${end}`, `~${end}`), item)
+    if (Array.isArray(item)) return item.map(shorten)
+    if (typeof item !== 'object' || item === null) return item
+    return Object.fromEntries(Object.entries(item).map(([key, each]) => [key, shorten(each)]))
+  }
+  return shorten(value) as T
 }
 
 /** The report as text, to paste into an issue. */
@@ -58,7 +66,7 @@ export function renderReport(report: DeviceReport): string {
   const lines = [
     `node-latent-diffusion ${version}, ggml ${ggml}, Node.js ${node}, ${system}, ${date}`,
     `${cpu.brand}, ${cpu.cores} cores (${cpu.features.join(' ')}); ${formatBytes(memoryFree)} of ${formatBytes(memoryTotal)} free`,
-    ...(libraries.length === 0 ? ['no GPU library'] : libraries.map(({ kind, path }) => `${kind}: ${shortPath(path)}`)),
+    ...(libraries.length === 0 ? ['no GPU library'] : libraries.map(({ kind, path: file }) => `${kind}: ${file}`)),
   ]
   for (const each of devices) {
     const { id, name, memoryTotal: total, memoryFree: free } = each.device
@@ -66,7 +74,7 @@ export function renderReport(report: DeviceReport): string {
     lines.push(...each.checks.map(checkLine), verdict(each))
   }
   if (refused.length > 0) lines.push('')
-  for (const { id, name, refused: reason } of refused) lines.push(`${id}  ${name ? `${name}, ` : ''}cannot be used: ${shortPath(reason ?? '')}`)
+  for (const { id, name, refused: reason } of refused) lines.push(`${id}  ${name ? `${name}, ` : ''}cannot be used: ${reason ?? ''}`)
   return `${lines.join('\n')}\n`
 }
 
@@ -88,10 +96,10 @@ export const doctorCommand: Command = {
   summary: 'check the devices and print a report to paste into an issue',
   usage: '[--device NAME] [--timeout SECONDS] [--json]',
   flags,
-  notes: 'Each device computes every operation and an image in a process of its own; exit code 1 if something is wrong.',
+  notes: 'Each device computes the main operations and an image in a process of its own; exit code 1 if something is wrong.',
   async run(argv, io) {
     const { values } = readFlags(flags, argv, { min: 0, max: 0, names: 'no arguments' })
-    const report = await check(values, true, io)
+    const report = withoutHome(await check(values, true, io))
     io.stdout.write(values.json ? toJson(report) : renderReport(report))
     if (!report.passed) throw new ReportedFailure()
   },

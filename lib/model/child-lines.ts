@@ -85,7 +85,9 @@ export async function runLines(
       const stderr = tail.trim()
       return { ...(problem === undefined ? {} : { problem }), ...(stderr === '' ? {} : { stderr }) }
     }
-    const abort = () => stop(() => reject(signal?.reason as Error))
+    // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- the caller's own
+    const fail = (reason: unknown) => stop(() => reject(reason))
+    const abort = () => fail(signal?.reason)
     if (running.size === 0) process.on('exit', killAll)
     running.add(child)
     child.on('error', (error) => settle(() => resolve(unstarted(error))))
@@ -109,7 +111,7 @@ export async function runLines(
       try {
         onMessage(message)
       } catch (error) {
-        stop(() => reject(error))
+        fail(error)
       }
     })
   })

@@ -30,7 +30,7 @@ export async function withSource<T>(
 ): Promise<{ result: T; prepared: PreparedSource }> {
   const hooks = options.hooks ?? { signal: load.signal, onProgress: load.onProgress }
   hooks.signal?.throwIfAborted()
-  await prepareDevice(load.request.device ?? 'auto')
+  await prepareDevice(load.request.device ?? 'auto', hooks.signal)
   const { config, hub } = load
   let resolved = await resolveSource(source, {
     config,

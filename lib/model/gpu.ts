@@ -3,7 +3,8 @@ import { existsSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import path from 'node:path'
 import { addon, guarded } from '../native/call.js'
-import { runLines } from './child-lines.js'
+import { untilAborted } from '../native/job.js'
+import { runLines, type ChildEnd } from './child-lines.js'
 import { outsideArchive, packageRoot, packageVersion, scope } from '../native/package-root.js'
 
 const probeTimeout = 30_000 // milliseconds; the first use of a driver takes a few seconds
@@ -66,17 +67,25 @@ export function findGpuLibrary(
 export interface Probed {
   /** Why the library cannot be used at all. */
   refused?: string
-  /** Why some of its devices cannot, by name. */
+  /** The test itself could not run, which says nothing about the library: the next call tries again. */
+  untested?: boolean
+  /** Why some of its devices cannot, by name; empty for those that passed. */
   devices: Map<string, string>
 }
 
 const maxCrashes = 8
 
-/** The environment of a process that knows no GPU library, so that a crash is not another one's. */
-export function withoutLibraries(): NodeJS.ProcessEnv {
+/** The environment of test processes: no GPU library, so that a crash is not another one's, and no options of this process for Node.js. */
+export function childEnvironment(): NodeJS.ProcessEnv {
   const env = { ...process.env }
   for (const each of gpuKinds) delete env[variableOf(each)]
+  delete env.NODE_OPTIONS
   return env
+}
+
+/** How a test process ended, with the last it wrote. */
+export function describeEnd({ problem = 'ended', stderr }: ChildEnd): string {
+  return stderr === undefined ? problem : `${problem}, after "${stderr.replaceAll(/\s+/g, ' ')}"`
 }
 
 /** Loads the library in a child process, lists its devices and computes a small graph on each. `timeout`: milliseconds for each of these steps. */
@@ -85,61 +94,128 @@ export async function probeGpuLibrary(
   library: string,
   timeout = probeTimeout,
   script = path.join(__dirname, '..', '..', 'dist', 'native', 'gpu-probe.js'),
+  signal?: AbortSignal,
 ): Promise<Probed> {
-  const what = `the ${titles[kind]} or the driver`
   const devices = new Map<string, string>()
+  const untested = (why: string): Probed => ({ refused: `the ${titles[kind]} could not be tested: ${why}`, untested: true, devices })
+  if (!existsSync(script)) return untested(`${script} is missing; install node-latent-diffusion again`)
+  const what = `the ${titles[kind]} or the driver`
   for (let crashes = 0; crashes < maxCrashes; ++crashes) {
     let current: string | undefined
     let failed: string | undefined
+    let started = false
     let done = false
-    const { problem } = await runLines(script, [kind, library, [...devices.keys()].join(',')], withoutLibraries(), timeout, (message) => {
-      done ||= message.done === true
-      if (typeof message.failed === 'string') failed ??= message.failed
-      if (typeof message.device !== 'string') return
-      current = message.passed === true || message.refused !== undefined ? undefined : message.device
-      if (typeof message.refused === 'string') devices.set(message.device, message.refused)
-    })
+    const end = await runLines(
+      script,
+      [kind, library, [...devices.keys()].join(',')],
+      childEnvironment(),
+      timeout,
+      (message) => {
+        started ||= message.started === true
+        done ||= message.done === true
+        if (typeof message.failed === 'string') failed ??= message.failed
+        if (typeof message.device !== 'string') return
+        const passed = message.passed === true
+        current = passed || message.refused !== undefined ? undefined : message.device
+        if (passed) devices.set(message.device, '')
+        if (typeof message.refused === 'string') devices.set(message.device, message.refused)
+      },
+      signal,
+    )
     if (done) return { devices }
+    if (!started) return untested(failed ?? (end.unstarted ? describeEnd(end) : `the test process ${describeEnd(end)} before it loaded the library`))
     if (failed !== undefined) return { refused: `${what} failed in the test process: ${failed} (${library})`, devices }
-    const why = `${problem ?? 'ended'} in the test process`
+    const why = `${describeEnd(end)}, in the test process`
     if (current === undefined) return { refused: `${what} ${why} (${library}); update the driver`, devices }
     devices.set(current, `${what} ${why}, while computing a small graph; update the driver`)
   }
   return { refused: `${what} crashed in the test process with ${maxCrashes} devices (${library}); update the driver`, devices }
 }
 
-const prepared = new Map<GpuKind, Promise<void>>()
-
-async function prepare(kind: GpuKind): Promise<void> {
-  const found = findGpuLibrary(kind)
-  if (!found) return
-  const probed: Probed = found.refused === undefined ? await probeGpuLibrary(kind, found.path) : { refused: found.refused, devices: new Map() }
-  guarded(() => {
-    addon().setGpuLibrary(kind, found.path, probed.refused ?? '')
-    for (const [device, reason] of probed.devices) addon().refuseDevice(device, reason)
-  })
+/** The test of a library, which ends when nobody waits for it any more. */
+interface Preparation {
+  done: Promise<void>
+  waiting: number
+  finished: boolean
+  stop: AbortController
 }
 
-/** Finds, tests and registers a library, once per process, so that the engine knows its GPUs. */
-function prepareKind(kind: GpuKind): Promise<void> {
-  let known = prepared.get(kind)
-  if (!known) prepared.set(kind, (known = prepare(kind)))
-  return known
+const prepared = new Map<GpuKind, Preparation>()
+const failures = new Map<GpuKind, Set<string>>()
+
+async function prepare(kind: GpuKind, { signal }: AbortController): Promise<{ again: boolean }> {
+  const found = findGpuLibrary(kind)
+  if (!found) return { again: false }
+  const probed: Probed =
+    found.refused === undefined
+      ? await probeGpuLibrary(kind, found.path, undefined, undefined, signal)
+      : { refused: found.refused, devices: new Map() }
+  guarded(() => {
+    addon().setGpuLibrary(kind, found.path, probed.refused ?? '')
+    // An empty reason takes back what another thread's test found.
+    for (const [device, reason] of probed.devices) addon().refuseDevice(device, reason)
+  })
+  const failed = [...probed.devices].flatMap(([device, reason]) => (reason === '' ? [] : [device]))
+  if (found.refused === undefined && probed.refused !== undefined) failed.push(kind)
+  failures.set(kind, new Set(failed))
+  // Electron may be forbidden to run Node.js: it then starts the app instead, which is not worth another try.
+  return { again: probed.untested === true && process.versions.electron === undefined }
+}
+
+/** Devices, or whole kinds, that the test processes of this thread refused: because of a crash, a hang, wrong numbers, or because they could not run. */
+export function refusedByTest(): ReadonlySet<string> {
+  return new Set([...failures.values()].flatMap((each) => [...each]))
+}
+
+function begin(kind: GpuKind): Preparation {
+  const forget = () => {
+    if (prepared.get(kind) === preparation) prepared.delete(kind)
+  }
+  const stop = new AbortController()
+  const done = prepare(kind, stop).then(
+    ({ again }) => {
+      preparation.finished = true
+      if (again) forget()
+    },
+    (error: unknown) => {
+      forget()
+      throw error
+    },
+  )
+  done.catch(() => undefined) // nobody waits for an aborted one
+  const preparation: Preparation = { done, waiting: 0, finished: false, stop }
+  prepared.set(kind, preparation)
+  return preparation
+}
+
+/** Finds, tests and registers a library, once per thread, so that the engine knows its GPUs. */
+async function prepareKind(kind: GpuKind, signal: AbortSignal | undefined): Promise<void> {
+  signal?.throwIfAborted()
+  const preparation = prepared.get(kind) ?? begin(kind)
+  ++preparation.waiting
+  try {
+    await untilAborted(preparation.done, signal)
+  } finally {
+    if (--preparation.waiting === 0 && signal?.aborted) {
+      if (prepared.get(kind) === preparation && !preparation.finished) prepared.delete(kind)
+      preparation.stop.abort(signal.reason)
+    }
+  }
 }
 
 /** All of them. */
-export async function prepareGpus(): Promise<void> {
-  await Promise.all(gpuKinds.map(prepareKind))
+export async function prepareGpus(signal?: AbortSignal): Promise<void> {
+  await Promise.all(gpuKinds.map((kind) => prepareKind(kind, signal)))
 }
 
 /** The one that `device` needs. */
-export async function prepareDevice(device: string): Promise<void> {
+export async function prepareDevice(device: string, signal?: AbortSignal): Promise<void> {
   const kind = gpuKinds.find((each) => device === each || device.startsWith(`${each}:`))
-  if (kind) await prepareKind(kind)
+  if (kind) await prepareKind(kind, signal)
 }
 
 /** Registers a library without a test, in a process that is made for testing it. */
 export function trustLibrary(kind: GpuKind, library: string): void {
-  prepared.set(kind, Promise.resolve())
+  prepared.set(kind, { done: Promise.resolve(), waiting: 0, finished: true, stop: new AbortController() })
   guarded(() => addon().setGpuLibrary(kind, library, ''))
 }

@@ -17,6 +17,7 @@ function say(message: object): void {
 
 async function main([kind = '', library = '', without = '']: string[]): Promise<void> {
   const addon = loadAddon()
+  say({ started: true })
   addon.setGpuLibrary(kind, library, '')
   const devices = (JSON.parse(addon.getDevices()) as Listed[]).filter(({ type, refused }) => type === kind && refused === undefined)
   say({ listed: devices.length })

@@ -1,8 +1,11 @@
 /** Checks of devices in processes of their own: the CPU, and a machine with GPUs whose driver computes wrong numbers, crashes, hangs or has no memory. */
 import { execFile } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import os from 'node:os'
 import path from 'node:path'
+import { probeGpuLibrary } from '../../lib/model/gpu'
 import { checkDevices, type DeviceCheck, type DeviceReport } from '../../lib/index'
-import { renderReport } from '../../lib/cli/doctor'
+import { renderReport, withoutHome } from '../../lib/cli/doctor'
 import { fakeGpuLibrary } from '../helpers/fake-gpu'
 
 const program = path.join(__dirname, '..', '..', 'dist', 'cli', 'main.js')
@@ -51,6 +54,43 @@ describe('checkDevices()', () => {
     const controller = new AbortController()
     const running = checkDevices({ devices: ['cpu'], signal: controller.signal, onCheck: () => controller.abort('stop') })
     await expect(running).rejects.toBe('stop')
+  })
+
+  test('what onCheck throws ends the checks and rejects the call; a rejected promise does too', async () => {
+    let calls = 0
+    const thrown = new RangeError('no')
+    const check = (onCheck: () => unknown) => checkDevices({ devices: ['cpu'], images: false, onCheck })
+    await expect(
+      check(() => {
+        ++calls
+        throw thrown
+      }),
+    ).rejects.toBe(thrown)
+    expect(calls).toBe(1)
+    await expect(check(() => Promise.reject(thrown))).rejects.toBe(thrown)
+  })
+
+  test('the report has no home folder', () => {
+    const report = { passed: true, size: 3, none: null, devices: [{ refused: '"/home/a/x.so" of (/home/a/y.so), not /home/ab/z' }] }
+    expect(withoutHome(report, '/home/a')).toEqual({ ...report, devices: [{ refused: '"~/x.so" of (~/y.so), not /home/ab/z' }] })
+    for (const home of ['', '/']) expect(withoutHome(report, home)).toEqual(report)
+  })
+
+  test('devices that are named twice are checked once; no devices are an error', async () => {
+    expect((await checkDevices({ devices: ['cpu', 'cpu'], images: false })).devices).toHaveLength(1)
+    await expect(checkDevices({ devices: [] })).rejects.toThrow(/devices is empty/)
+  })
+
+  test('a driver that prints without an end of line hides no message of the test process', async () => {
+    const folder = mkdtempSync(path.join(os.tmpdir(), 'latent-doctor-'))
+    try {
+      const script = path.join(folder, 'probe.js')
+      const probe = path.join(__dirname, '..', '..', 'dist', 'native', 'gpu-probe.js')
+      writeFileSync(script, `process.stdout.write('warning: '); require(${JSON.stringify(probe)})`)
+      expect(await probeGpuLibrary('vulkan', path.join(folder, 'none.so'), 60_000, script)).toEqual({ devices: new Map() })
+    } finally {
+      rmSync(folder, { recursive: true, force: true })
+    }
   })
 })
 
@@ -111,6 +151,20 @@ if (!fakeGpuLibrary) {
       expect(rows(lost.checks, /attention/).every(({ passed }) => passed)).toBe(true)
     })
 
+    test('the JSON of latent doctor has no home folder', async () => {
+      const home = path.dirname(path.dirname(fakeGpuLibrary!))
+      const before = { HOME: process.env.HOME, USERPROFILE: process.env.USERPROFILE }
+      process.env.HOME = process.env.USERPROFILE = home
+      try {
+        const { report } = await doctor('crash:1:NONE')
+        expect(report.libraries[0]!.path).toMatch(/^~/)
+        expect(JSON.stringify(report)).not.toContain(`${home}${path.sep}`)
+      } finally {
+        Object.assign(process.env, before)
+        for (const name of ['HOME', 'USERPROFILE'] as const) if (before[name] === undefined) delete process.env[name]
+      }
+    })
+
     test('latent devices --check', async () => {
       const sound = await latent(undefined, 'devices', '--check')
       expect(sound.code).toBe(0)
@@ -138,6 +192,14 @@ if (!fakeGpuLibrary) {
         stderr: expect.stringMatching(/vulkan:1.*cannot be used.*\(ERR_DEVICE\)/),
       })
       expect(refused.stderr).toMatch(reason)
+      const all = await latent(failure, 'devices', '--check', '--json')
+      const report = JSON.parse(all.stdout) as DeviceReport
+      expect(report.devices.map(({ device, passed }) => [device.id, passed])).toEqual([
+        ['vulkan:0', true],
+        ['vulkan:2', true],
+        ['cpu', true],
+      ])
+      expect({ code: all.code, passed: report.passed }).toEqual({ code: 1, passed: false })
     })
 
     test('memory that is in use now is no reason to refuse it', async () => {

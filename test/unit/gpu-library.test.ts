@@ -1,7 +1,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
-import { findGpuLibrary, gpuKinds, probeGpuLibrary } from '../../lib/model/gpu'
+import { findGpuLibrary, gpuKinds, prepareDevice, probeGpuLibrary } from '../../lib/model/gpu'
 
 let root: string
 const suffix = { win32: '.dll', darwin: '.dylib' }[process.platform as string] ?? '.so'
@@ -53,12 +53,13 @@ describe.each(gpuKinds)('findGpuLibrary(%s)', (kind) => {
 describe('probeGpuLibrary', () => {
   const say = 'const say = (message) => process.stdout.write(JSON.stringify(message) + "\\n")\n'
   const probe = (script: string, timeout?: number) => probeGpuLibrary('vulkan', 'engine.so', timeout, write('probe.js', say + script))
+  const started = 'say({ started: true })\n'
   const good = { devices: new Map<string, string>() }
 
   test('uses the answer of the child process', async () => {
     expect(await probe("if (process.argv[2] === 'vulkan' && process.argv[3] === 'engine.so') say({ done: true })")).toEqual(good)
     expect(await probe("console.log('a line of the driver'); say({ done: true })")).toEqual(good)
-    expect(await probe("say({ failed: 'no binary' }); process.exit(1)")).toMatchObject({
+    expect(await probe("say({ started: true }); say({ failed: 'no binary' }); process.exit(1)")).toMatchObject({
       refused: expect.stringMatching(/Vulkan backend.*no binary/),
     })
   })
@@ -78,15 +79,19 @@ describe('probeGpuLibrary', () => {
   })
 
   test('a child process that crashes, fails or hangs is reported, and this process survives', async () => {
-    const refusal = async (script: string, timeout?: number) => (await probe(script, timeout)).refused
+    const refusal = async (script: string, timeout?: number) => {
+      const { refused, untested } = await probe(`say({ started: true }); ${script}`, timeout)
+      expect(untested).toBeUndefined()
+      return refused
+    }
     expect(await refusal('process.abort()')).toMatch(process.platform === 'win32' ? /Vulkan backend.*exit code/ : /Vulkan backend.*SIGABRT/)
     expect(await refusal('process.exit(3)')).toMatch(/exit code 3/)
-    expect(await refusal('')).toMatch(/ended in the test process/)
+    expect(await refusal('')).toMatch(/ended, in the test process/)
     expect(await refusal('setInterval(() => {}, 1000)', 1000)).toMatch(/did not answer within 1 seconds/)
   })
 
   test('a device that crashes or hangs is left out, and the others are tested', async () => {
-    const each = (failure: string) => `
+    const each = (failure: string) => `${started}
       for (const device of ['vulkan:0', 'vulkan:1', 'vulkan:2']) {
         if (process.argv[4].split(',').includes(device)) continue
         say({ device })
@@ -96,7 +101,8 @@ describe('probeGpuLibrary', () => {
       say({ done: true })`
     const { refused, devices } = await probe(each('process.abort()'))
     expect(refused).toBeUndefined()
-    expect([...devices.keys()]).toEqual(['vulkan:1', 'vulkan:2'])
+    expect([...devices.keys()]).toEqual(['vulkan:0', 'vulkan:1', 'vulkan:2'])
+    expect(devices.get('vulkan:0')).toBe('')
     expect(devices.get('vulkan:1')).toMatch(/crashed .* small graph/)
     expect(devices.get('vulkan:2')).toBe('wrong numbers')
     const hung = await probe(each('for (;;);'), 1000)
@@ -104,8 +110,51 @@ describe('probeGpuLibrary', () => {
   })
 
   test('a library that crashes with every device is refused', async () => {
-    const { refused, devices } = await probe("say({ device: 'vulkan:' + process.argv[4].split(',').filter(Boolean).length }); process.abort()")
+    const { refused, devices } = await probe(
+      started + "say({ device: 'vulkan:' + process.argv[4].split(',').filter(Boolean).length }); process.abort()",
+    )
     expect(devices.size).toBe(8)
     expect(refused).toMatch(/crashed .*8 devices/)
+  })
+
+  test('the end of what the driver wrote is in the reason', async () => {
+    const { refused } = await probe(`${started} process.stderr.write('ICD: no\\nsuch symbol\\n', () => process.exit(9))`)
+    expect(refused).toMatch(/"ICD: no such symbol", in the test process.*update the driver$/)
+  })
+
+  test('a test that could not run says nothing about the driver', async () => {
+    const none = await probeGpuLibrary('vulkan', 'engine.so', 1000, path.join(root, 'none.js'))
+    expect(none).toMatchObject({ untested: true, refused: expect.stringMatching(/could not be tested: .*none\.js is missing; install .* again$/) })
+    const broken = await probe("throw new Error('not our fault')")
+    expect(broken).toMatchObject({
+      untested: true,
+      refused: expect.stringMatching(/could not be tested: .*exit code 1.*before it loaded the library$/),
+    })
+    const slow = await probe('setInterval(() => {}, 1000)', 300)
+    expect(slow).toMatchObject({ untested: true, refused: expect.stringMatching(/could not be tested: .*did not answer within 0\.3 seconds/) })
+    const { execPath } = process
+    process.execPath = path.join(root, 'none')
+    try {
+      expect(await probe('')).toMatchObject({ untested: true, refused: expect.stringMatching(/could not be tested: no process could be started/) })
+    } finally {
+      process.execPath = execPath
+    }
+  })
+
+  test('the child process has no options of this one', async () => {
+    process.env.NODE_OPTIONS = '--no-warnings'
+    try {
+      expect(await probe('if (process.env.NODE_OPTIONS === undefined) say({ done: true })')).toEqual(good)
+    } finally {
+      delete process.env.NODE_OPTIONS
+    }
+  })
+
+  test('a signal that aborts ends the wait and the child process', async () => {
+    const file = write('hang.js', `${say} setInterval(() => {}, 1000)`)
+    const controller = new AbortController()
+    setTimeout(() => controller.abort('stop'), 300)
+    await expect(probeGpuLibrary('vulkan', 'engine.so', 60_000, file, controller.signal)).rejects.toBe('stop')
+    await expect(prepareDevice('vulkan:0', AbortSignal.abort('before'))).rejects.toBe('before')
   })
 })
