@@ -1,7 +1,7 @@
 /** generate(): turns checked options into one native request, and its result into images with settings. */
 import { gatherInputs, type GatheredInputs, type InputContext } from '../kinds/gather.js'
 import { resolveGenerate, type ResolvedGenerate } from './generate-options.js'
-import { enlargeLatents, enlargePictures, planPasses, type Passes } from './hires.js'
+import { enlargeLatents, enlargePictures, hooksOfPasses, planPasses } from './hires.js'
 import { cropPicture, cropPreview, framedSize, padEdges, padMask, type Size } from '../image/framing.js'
 import { maskWarning, readMaskOf, resampleMask, type Mask } from '../image/mask.js'
 import { sizeInMultiples } from '../image/preprocess.js'
@@ -20,6 +20,7 @@ import type {
   NativePromptTokens,
 } from '../native/contract.js'
 import { checkSide } from '../options/common.js'
+import type { CheckedHires } from '../options/hires.js'
 import { unetDownsampling } from '../model/spec.js'
 import type { RawImage } from '../image/raw-image.js'
 import { imageTensor, readImage, toRawImage } from '../image/tensors.js'
@@ -33,7 +34,6 @@ import type {
   LoraReport,
   ModelPart,
   PipelineInfo,
-  Progress,
   ResolvedCommon,
   Timings,
 } from '../types.js'
@@ -246,21 +246,30 @@ interface Pass {
   /** Start of the second pass, if it is not an image. */
   imageLatents?: { data: Float32Array; shape: number[] }
   strength?: number
-  /** Changes the options of the result to those of both passes. */
-  recorded?: Partial<AnyResolvedOptions>
+  /** The options of the result, which are those of the first pass. */
+  described?: { resolved: ResolvedGenerate; size: Size; recorded: Partial<AnyResolvedOptions> }
 }
 
-async function prepare(context: GenerateContext, options: GenerateOptions | undefined, pass: Pass = {}): Promise<Prepared> {
-  const { info } = context
-  const resolved = resolveGenerate(options, info)
+/** The inputs of a call, and the pipeline's adapters, which later setLoras() calls do not change. */
+interface Settled {
+  gathered: Gathered
+  loras: readonly NativeAdapter[]
+}
+
+async function settle(context: GenerateContext, resolved: ResolvedGenerate): Promise<Settled> {
+  const { signal } = resolved
+  signal?.throwIfAborted()
+  const loras = await context.settleLoras(signal)
+  const gathered = await gather(resolved, context, loras)
+  signal?.throwIfAborted()
+  return { gathered, loras }
+}
+
+function preparePass(context: GenerateContext, resolved: ResolvedGenerate, { gathered, loras }: Settled, pass: Pass = {}): Prepared {
   const { signal, onProgress, preview } = resolved
-  signal?.throwIfAborted()
-  const ownLoras = await context.settleLoras(signal)
-  const gathered = await gather(resolved, context, ownLoras)
-  signal?.throwIfAborted()
-  const { imageLatents, strength, outputLatents } = pass
+  const { imageLatents, strength, outputLatents, described } = pass
   const request = {
-    ...nativeRequest(resolved, gathered, context, ownLoras),
+    ...nativeRequest(resolved, gathered, context, loras),
     ...(outputLatents ? { outputLatents } : {}),
     ...(strength === undefined ? {} : { strength }),
     ...(imageLatents ? { imageLatentsShape: imageLatents.shape } : {}),
@@ -277,18 +286,25 @@ async function prepare(context: GenerateContext, options: GenerateOptions | unde
     preview &&
     ((step: number, index: number, width: number, height: number, data: Uint8Array) =>
       preview.onPreview(toRawImage(cropPreview({ width, height, channels: 3, data }, gathered.size)), { step, steps, index }))
+  const own = described ?? { resolved, size: gathered.size, recorded: {} }
   return {
     request: JSON.stringify(request),
     arrays,
     hooks: { signal, onProgress, ...(onPreview ? { onPreview } : {}) },
-    finish: (result) => finish(context, resolved, { ...gathered, adapters: gathered.adapters ?? ownLoras, recorded: pass.recorded }, result),
+    finish: (result) => finish(context, own, { ...gathered, adapters: gathered.adapters ?? loras }, result),
   }
+}
+
+async function prepare(context: GenerateContext, options: GenerateOptions | undefined): Promise<Prepared> {
+  const resolved = resolveGenerate(options, context.info)
+  return preparePass(context, resolved, await settle(context, resolved))
 }
 
 /** One generate() call. */
 export async function generate(context: GenerateContext, options: GenerateOptions | undefined): Promise<GenerateResult> {
-  if ((options as GenerateOptions | null | undefined)?.hires !== undefined) return generateTwice(context, options!)
-  const prepared = await prepare(context, options)
+  const resolved = resolveGenerate(options, context.info)
+  if (resolved.hires !== undefined) return generateTwice(context, resolved, resolved.hires)
+  const prepared = preparePass(context, resolved, await settle(context, resolved))
   return prepared.finish(await run(context, prepared))
 }
 
@@ -296,62 +312,31 @@ function run({ native }: GenerateContext, { request, arrays, hooks }: Prepared):
   return runJob((callbacks) => native.generate(request, arrays, callbacks), hooks)
 }
 
-/** Progress and previews of a pass, as parts of both. */
-function hooksOf(
-  { onProgress, preview }: GenerateOptions,
-  began: number,
-  before: number,
-  total: number,
-): Pick<GenerateOptions, 'onProgress' | 'preview'> {
-  const placed = (progress: Progress): Progress => {
-    const timed = { ...progress, elapsedMs: performance.now() - began }
-    return progress.phase === 'sample' ? { ...timed, step: before + progress.step, steps: total } : timed
-  }
-  const shown = preview && {
-    ...preview,
-    onPreview: (image: RawImage, at: { step: number; steps: number; index: number }) =>
-      preview.onPreview(image, { ...at, step: before + at.step, steps: total }),
-  }
-  return { ...(onProgress ? { onProgress: (progress) => onProgress(placed(progress)) } : {}), ...(shown ? { preview: shown } : {}) }
-}
-
-/** The options of both passes. Random seeds are those of the first check. */
-function passOptions(options: GenerateOptions, resolved: ResolvedGenerate, { first, second, inLatents }: Passes, began: number) {
-  const { values } = resolved.sampling
-  const total = values.steps + second.steps
-  const common = { ...options, hires: undefined, seed: values.seed, ...resolved.variation }
-  const { width, height, steps, strength } = second
-  // The web UI runs as many steps as asked for, on a schedule that is longer.
-  const extra = { ...values.extra, start_rule: 'webui_fixed' }
-  return {
-    first: { ...common, ...first, ...hooksOf(options, began, 0, total) } as GenerateOptions,
-    second: {
-      ...common,
-      width,
-      height,
-      steps,
-      extra,
-      ...(inLatents ? {} : { strength }),
-      ...hooksOf(options, began, values.steps, total),
-    } as GenerateOptions,
-  }
-}
-
-async function generateTwice(context: GenerateContext, options: GenerateOptions): Promise<GenerateResult> {
+/** Both passes use one reading of the options, the inputs and the adapters. */
+async function generateTwice(context: GenerateContext, resolved: ResolvedGenerate, hires: CheckedHires): Promise<GenerateResult> {
   const { info } = context
-  const began = performance.now()
-  const resolved = resolveGenerate(options, info)
-  const passes = planPasses(resolved.hires!, resolved, info)
-  const { first: firstOptions, second: secondOptions } = passOptions(options, resolved, passes, began)
-  const { values } = resolved.sampling
+  const passes = planPasses(hires, resolved, info)
   const { inLatents, first, second } = passes
-  resolveGenerate({ ...secondOptions, strength: undefined }, info) // before the first pass takes its time
-  const prepared = await prepare(context, firstOptions, inLatents ? { outputLatents: true } : {})
+  const hooks = hooksOfPasses(resolved, passes)
+  const settled = await settle(context, resolved)
+  const prepared = preparePass(context, { ...resolved, ...first, ...hooks.first }, settled, inLatents ? { outputLatents: true } : {})
   const made = await run(context, prepared)
-  const recorded = { ...first, steps: values.steps, extra: values.extra, hires: passes.recorded, image: undefined, strength: undefined }
-  const next = inLatents
-    ? await prepare(context, secondOptions, { recorded, strength: second.strength, imageLatents: enlargeLatents(made, passes, info.downsampling) })
-    : await prepare(context, { ...secondOptions, image: await enlargePictures(made.images, passes) }, { recorded })
+  const size = { width: second.width, height: second.height }
+  const enlarged: Pick<Gathered, 'size' | 'frame' | 'start'> = {
+    size,
+    frame: size,
+    start: inLatents ? undefined : await enlargePictures(made.images, passes),
+  }
+  const next = preparePass(
+    context,
+    { ...resolved, ...size, sampling: second.sampling, ...hooks.second },
+    { ...settled, gathered: { ...settled.gathered, ...enlarged } },
+    {
+      strength: second.strength,
+      described: { resolved, size: first, recorded: { hires: passes.recorded } },
+      ...(inLatents ? { imageLatents: enlargeLatents(made, passes, info.downsampling) } : {}),
+    },
+  )
   const result = await next.finish(await run(context, next))
   const { timings } = JSON.parse(made.summary) as { timings: Timings }
   for (const key of Object.keys(timings) as (keyof Timings)[]) result.timings[key] += timings[key]
@@ -415,28 +400,20 @@ function seedsOf({ seed, variationSeed }: Pick<ResolvedCommon, 'seed' | 'variati
 
 async function finish(
   context: GenerateContext,
-  resolved: ResolvedGenerate,
-  {
-    size,
-    warnings,
-    adapters,
-    writtenPrompt,
-    recorded,
-  }: Pick<Gathered, 'size' | 'warnings' | 'writtenPrompt'> & { adapters: readonly NativeAdapter[]; recorded: Pass['recorded'] },
+  { resolved, size: ownSize, recorded }: NonNullable<Pass['described']>,
+  { size, warnings, adapters, writtenPrompt }: Pick<Gathered, 'size' | 'warnings' | 'writtenPrompt'> & { adapters: readonly NativeAdapter[] },
   result: NativeGenerateResult,
 ): Promise<GenerateResult> {
   const { info, modelName, refinerName } = context
   const { version } = getVersions()
   const summary = JSON.parse(result.summary) as { eta: number; timings: Timings; float32Parts?: ModelPart[]; adapters: LoraReport[] }
   const loras = toLoraOptions(adapters)
-  const own: AnyResolvedOptions = {
-    ...resolvedCommon(resolved, size, info, summary),
+  const options = {
+    ...resolvedCommon(resolved, ownSize, info, summary),
     ...resolvedInputs(resolved, info),
     ...(loras.length > 0 ? { loras } : {}),
+    ...recorded,
   }
-  const options = Object.fromEntries(
-    Object.entries({ ...own, ...recorded }).filter(([, value]) => value !== undefined),
-  ) as unknown as AnyResolvedOptions
   const written = writtenPrompt === undefined ? {} : { prompt: writtenPrompt }
   const images: RawImage[] = []
   for (const [i, picture] of result.images.entries()) {

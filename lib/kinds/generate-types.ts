@@ -42,7 +42,8 @@ export interface CommonGenerateOptions extends SamplingOptions, CallOptions {
   count?: number
   /**
    * How far the start noise is changed towards that of `variationSeed`, from 0 (not at all, the default) to 1 (it is that of the other seed). Spherical
-   * interpolation as A1111's `subseed_strength`. Only the start noise is changed: samplers that add noise in every step (euler_a) take that from `seed`.
+   * interpolation as A1111's `subseed_strength`. Only the start noise is changed: samplers that add noise in every step (euler_a) take this noise from `seed`.
+   * With an image and `rng: 'mt19937'`, strength 1 is not the image of the other seed: there, the noise follows the numbers that the encoder draws.
    */
   variationStrength?: number
   /** With `variationStrength`: the other seed, 0 to 2^64 - 1 (A1111's `subseed`). Default: random, as `options.variationSeed` of the result tells. */
@@ -51,7 +52,7 @@ export interface CommonGenerateOptions extends SamplingOptions, CallOptions {
   latents?: Latents
   /**
    * A second pass at a larger size, so that large images keep the composition of the model's own size (A1111's "Hires. fix"). `width` and `height` are those of
-   * the first pass. Only for models that draw from noise alone, without `image`, `latents`, `timesteps` and sigmas. Default: none.
+   * the first pass. Only for models that draw from noise alone, without `image`, `latents`, sigmas and `timesteps` of your own. Default: none.
    */
   hires?: HiresOptions
   /**

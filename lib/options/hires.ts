@@ -25,10 +25,10 @@ export const hiresOptions = {
   }),
 } satisfies Options<HiresOptions>
 
-type Checked = HiresOptions & Required<Pick<HiresOptions, 'strength' | 'upscaler'>>
+export type CheckedHires = HiresOptions & Required<Pick<HiresOptions, 'strength' | 'upscaler'>>
 
 /** The web UI's names of upscalers. */
-const words: Record<Checked['upscaler'], string> = {
+const words: Record<CheckedHires['upscaler'], string> = {
   latent: 'Latent',
   latent_bicubic: 'Latent (bicubic)',
   latent_nearest: 'Latent (nearest)',
@@ -39,8 +39,8 @@ const words: Record<Checked['upscaler'], string> = {
 }
 
 export const hires = option(
-  (value, name): Checked => {
-    const checked = readNested(hiresOptions, value, name, undefined) as Checked
+  (value, name): CheckedHires => {
+    const checked = readNested(hiresOptions, value, name, undefined) as CheckedHires
     const { scale, width, height } = checked
     const isSized = width !== undefined && height !== undefined
     if (scale === undefined ? !isSized : width !== undefined || height !== undefined)
@@ -50,7 +50,7 @@ export const hires = option(
   },
   {
     flag: 'its options have separate flags',
-    toInfotext: ({ scale, width, height, steps, strength, upscaler }: Checked) => ({
+    toInfotext: ({ scale, width, height, steps, strength, upscaler }: CheckedHires) => ({
       'Denoising strength': strength,
       ...(scale === undefined ? { 'Hires resize': `${width}x${height}` } : { 'Hires upscale': scale }),
       'Hires steps': steps,
