@@ -102,7 +102,7 @@ function startOf(isolate: NonNullable<HostOptions['isolate']>, execArgv: unknown
 }
 
 /** Options that jobs which run together need not have in common. */
-const ownOptions = new Set(['prompt', 'negativePrompt', 'seed', 'classId', 'count'])
+const ownOptions = new Set(['prompt', 'negativePrompt', 'seed', 'variationSeed', 'classId', 'count'])
 
 const modelNumbers = new WeakMap<WireModel, number>()
 let lastModel = 0

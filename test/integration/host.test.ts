@@ -155,6 +155,8 @@ test('jobs that run together have their own images, events and ends', async () =
     ...small,
     prompt: `a ${['red', 'green', 'blue', 'white'][i]} circle`,
     seed: i,
+    variationSeed: 10 + i,
+    variationStrength: 0.5,
     preview: { every: 1 },
   })
   const host = hostWith({ maxBatch: 4, isolate: 'thread' })

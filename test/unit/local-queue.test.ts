@@ -56,6 +56,16 @@ test('those that differ only in prompt, seed and count, up to the limit of image
   expect(running()).toEqual(['image'])
 })
 
+test('variations of one strength, whatever their seeds', async () => {
+  const { submit, running, end } = queueWith(4)
+  submit('first')
+  submit('a', { variationSeed: 1, variationStrength: 0.5 })
+  submit('b', { variationSeed: 2n, variationStrength: 0.5 })
+  submit('c', { variationSeed: 2n, variationStrength: 0.4 })
+  await end('first')
+  expect(running()).toEqual(['a', 'b'])
+})
+
 test('runs of lower priority do not pass waiting ones of higher priority', async () => {
   const { submit, running, end } = queueWith(4)
   const batch = { priority: 'batch' as const }

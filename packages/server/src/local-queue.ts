@@ -18,7 +18,7 @@ function resultOf({ images, options, seed, timings, warnings }: GenerateResult):
 }
 
 /** Options that runs which are made together need not have in common. */
-const ownOptions = ['prompt', 'negativePrompt', 'seed', 'classId', 'count', 'preview']
+const ownOptions = ['prompt', 'negativePrompt', 'seed', 'variationSeed', 'classId', 'count', 'preview']
 
 /** Runs with equal texts may be made together. Undefined for options with images or lists, and for a count that will be refused. */
 function togetherKey({ model, options }: Submission): string | undefined {
