@@ -28,7 +28,10 @@ Map AdaptedOps::conv(Map x, const Conv & w, const ConvOptions & options) {
     }
     whole.activation = Activation::none;
     if (!activated) above.residual = options.residual;
-    whole.residual = ops_.conv(ops_.conv(x, down, below), Conv{side->up, nullptr, side->rank, w.out, 1}, above);
+    Map low = ops_.conv(x, down, below);
+    if (low.channels != side->rank)
+        low = ops_.to_map(ops_.slice(ops_.to_seq(low), side->first, side->rank), low.width, low.height);
+    whole.residual = ops_.conv(low, Conv{side->up, nullptr, side->rank, w.out, 1}, above);
     const Map y = ops_.conv(x, adapted_layer(w), whole);
     if (!activated) return y;
     const Map z = ops_.activation(y, options.activation);

@@ -118,16 +118,21 @@ AdapterWeights::Change & AdapterWeights::declare(const WeightStore & base, const
     return entry;
 }
 
+int64_t AdapterWeights::rows_of(const Stack & stack, DType type) {
+    return static_cast<int64_t>(stack.bytes.size()) / (stack.down.inner() * dtype_block_bytes(type));
+}
+
 /// Appends the rows of a change, to an even number: products in 16 bits read pairs.
-void AdapterWeights::stack(Stack & stack, const Parameter & target, Side & side, const ParameterChange & change) {
+void AdapterWeights::stack(Stack & stack, DType type, const Parameter & target, Side & side, ParameterChange & change) {
     const int64_t inner = target.inner();
     if (stack.users.empty()) {
         stack.down.name = target.name + ".down", stack.down.shape = target.shape, stack.down.role = target.role;
         stack.down.least_bits = 16;
     }
-    side.first = static_cast<int64_t>(stack.rows.size()) / inner;
-    stack.rows.insert(stack.rows.end(), change.down.begin(), change.down.end());
-    if (change.rank % 2) stack.rows.resize(stack.rows.size() + static_cast<size_t>(inner));
+    if (change.rank % 2) change.down.resize(change.down.size() + static_cast<size_t>(inner));
+    const std::vector<uint8_t> bytes = as_bytes(change.down, type);
+    side.first = rows_of(stack, type);
+    stack.bytes.insert(stack.bytes.end(), bytes.begin(), bytes.end());
     stack.users.push_back(&side);
 }
 
@@ -153,14 +158,15 @@ AdapterWeights::AdapterWeights(const WeightStore & base, const Changes & changes
         if (change.rank == 0) continue;
         if (matrices == DType::f16) balance(change);
         const Parameter & target = *base.find(change.parameter);
-        stack(stacks[input_of(target)], target, entry.side, change);
+        device.require(change.down.size() * static_cast<uint64_t>(dtype_block_bytes(matrices)), "Adapters of the " + base.part());
+        stack(stacks[input_of(target)], matrices, target, entry.side, change);
         add(entry.side.up, change.up);
     }
     for (auto & [name, stack] : stacks) {
-        stack.down.shape[0] = static_cast<int64_t>(stack.rows.size()) / (stack.down.elements() / stack.down.shape[0]);
+        stack.down.shape[0] = rows_of(stack, matrices);
         const Parameter * down = store_.declared().add(std::move(stack.down));
         for (Side * side : stack.users) side->down = down;
-        add(down, stack.rows);
+        source->add(down->name, matrices, down->shape, std::move(stack.bytes));
     }
     source->finish();
     WeightPolicy policy;

@@ -56,11 +56,12 @@ private:
     /// The lower factors of layers that read the same values.
     struct Stack {
         Parameter down;
-        std::vector<float> rows;
+        std::vector<uint8_t> bytes;  // rows in the type that is kept
         std::vector<Side *> users;
     };
     Change & declare(const WeightStore & base, const ParameterChange & change);
-    void stack(Stack & stack, const Parameter & target, Side & side, const ParameterChange & change);
+    static int64_t rows_of(const Stack & stack, DType type);
+    void stack(Stack & stack, DType type, const Parameter & target, Side & side, ParameterChange & change);
 
     WeightStore store_;
     std::unordered_map<std::string, Change> changes_;  // by parameter
