@@ -357,11 +357,12 @@ Seq OpsCpu::attention(Seq q, Seq k, Seq v, const AttentionOptions & options) {
     room(8);
     const double flops = 4.0 * static_cast<double>(q.dim) * static_cast<double>(q.length) * static_cast<double>(k.length) *
                          static_cast<double>(q.batch);
-    // Self-attention of a network in 8-bit integers; the keys of a prompt are few.
+    // Self-attention of a network in 8-bit integers; the keys of a prompt are few. Larger tiles, AMX's, are faster in bfloat16.
     ggml_tensor *queries = contiguous(q.id), *keys = contiguous(k.id);
-    const bool int8 =
-        int8_products_.count(queries) && int8_products_.count(keys) && q.dim / options.heads <= kernels::Int8Scores::kMostDim;
-    AttentionNode data{&kernels::tile_set(arithmetic_), int8 ? kernels::int8_set().scores : nullptr, {}};
+    const kernels::TileSet & attention_tiles = kernels::tile_set(arithmetic_);
+    const bool int8 = int8_products_.count(queries) && int8_products_.count(keys) &&
+                      q.dim / options.heads <= kernels::Int8Scores::kMostDim && attention_tiles.rows == kernels::kTileRows;
+    AttentionNode data{&attention_tiles, int8 ? kernels::int8_set().scores : nullptr, {}};
     data.shape.batch = q.batch, data.shape.heads = options.heads, data.shape.dim = q.dim / options.heads;
     data.shape.queries = q.length, data.shape.keys = k.length;
     thread_scratch_ =

@@ -134,15 +134,20 @@ void attend(const TileSet & tiles, const Int8Scores * int8, const VectorSet & ve
     for (int64_t first = 0; first < s.keys; first += kKeyBlock) {
         const int64_t count = std::min(kKeyBlock, s.keys - first);
         const uint8_t * keys = head.keys + first * layout.key_bytes;
-        float block_scale = scale;
+        float block_scale = scale, offset = 0.0f;
         if (int8) {
             int8->multiply(count, query_lanes, keys, bytes, start, work.scores);
             block_scale *= head.scales[first / kKeyBlock];
+            offset = Int8Scores::kOffset;
+            // The softmax subtracts the scaled offset, which must not hide differences of scores.
+            if (block_scale > 16.0f) {
+                for (int64_t i = 0; i < count * kTileColumns; ++i) work.scores[i] -= offset;
+                offset = 0.0f;
+            }
         } else {
             multiply_rows(tiles, count, layout.key_bytes, query_lanes, keys, work.query_panel, false, work.scores);
         }
-        tiles.softmax(work.scores, count, block_scale, int8 ? Int8Scores::kOffset : 0.0f, highest, total, correction,
-                      work.score_panel);
+        tiles.softmax(work.scores, count, block_scale, offset, highest, total, correction, work.score_panel);
         if (first > 0) tiles.scale_columns(work.sums, layout.value_rows, correction);
         const int64_t lanes = tiles.lanes(round_up(count, tiles.depth));
         clear_lanes(work.score_panel, tiles.lanes(count), lanes);

@@ -44,7 +44,7 @@ struct Int8Scale {
 struct Int8Scores {
     /// 1.5 * 2^23: the bits of a float near it are a constant plus its distance.
     static constexpr float kOffset = 12582912.0f;
-    static constexpr int64_t kMostDim = 512;
+    static constexpr int64_t kMostDim = 256;
 
     /// Quantises keys x[key * stride + d] - mean[d], d < dim, to rows of `row_bytes` >= dim bytes, and returns the scale.
     float (*quantise_keys)(const float * x, int64_t stride, int64_t keys, int64_t dim, const float * mean, int64_t row_bytes,

@@ -118,12 +118,12 @@ inline void quantise_differences(const float * x, const float * mean, int64_t co
     }
 }
 
-/// levels / most and the scale it stands for; both 0 for values that are practically zero.
-inline float score_factor(float most, float levels, float * scale) {
+/// 127 / most and the scale it stands for; both 0 for values that are practically zero.
+inline float score_factor(float most, float * scale) {
     *scale = most < 1e-30f                               ? 0.0f
-             : most <= std::numeric_limits<float>::max() ? most / levels
+             : most <= std::numeric_limits<float>::max() ? most / 127.0f
                                                          : std::numeric_limits<float>::quiet_NaN();
-    return *scale > 0.0f ? levels / most : 0.0f;
+    return *scale > 0.0f ? 127.0f / most : 0.0f;
 }
 
 inline float quantise_keys(const float * x, int64_t stride, int64_t keys, int64_t dim, const float * mean, int64_t row_bytes,
@@ -134,7 +134,7 @@ inline float quantise_keys(const float * x, int64_t stride, int64_t keys, int64_
         most = most >= of_key ? most : of_key;  // keeps NaN
         if (!(most == most)) break;
     }
-    const float factor = score_factor(most, 127.0f, &scale);
+    const float factor = score_factor(most, &scale);
     if (factor == 0.0f) {
         std::memset(rows, 128, static_cast<size_t>(keys * row_bytes));
         return scale;
@@ -154,8 +154,7 @@ inline float pack_queries(const float * x, int64_t stride, int queries, int64_t 
         most = most >= of_query ? most : of_query;
         if (!(most == most)) break;
     }
-    const int64_t levels = (int64_t{1} << 22) / (127 * dim);  // keeps sums below 2^22
-    const float factor = score_factor(most, static_cast<float>(levels < 127 ? levels : 127), &scale);
+    const float factor = score_factor(most, &scale);
     const float offset = Int8Scores::kOffset;
     for (int i = 0; i < kTileColumns; ++i) std::memcpy(start + i, &offset, sizeof(offset));
     for (int column = 0; column < kTileColumns; column += kColumns) {

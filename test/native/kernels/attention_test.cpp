@@ -127,7 +127,7 @@ TEST(attention_bears_large_scores) {
 TEST(int8_scores_are_those_of_the_quantised_queries_and_keys) {
     for_every_score([](const char * name, const Int8Scores & int8) {
         for_every_set([&](const TileSet & tiles) {
-            for (const int64_t dim : {3, 33, 40, 80, 160}) {
+            for (const int64_t dim : {3, 33, 40, 80, 160, 256}) {
                 for (const int64_t keys : {1, 77, 401}) {
                     AttentionShape s;
                     s.batch = 2, s.heads = 2, s.dim = dim, s.queries = 67, s.keys = keys;
@@ -146,22 +146,47 @@ TEST(int8_scores_are_those_of_the_quantised_queries_and_keys) {
     });
 }
 
-TEST(int8_scores_of_values_that_are_not_finite_are_nan) {
+// Scores up to 6e6, of which only the largest has weight.
+TEST(int8_scores_bear_large_scores) {
     for_every_score([](const char * name, const Int8Scores & int8) {
-        for (const float odd : {NAN, INFINITY, -INFINITY}) {
-            for (const bool of_key : {false, true}) {
+        for_every_set([&](const TileSet & tiles) {
+            for (const float size : {4.0f, 1e1f, 1e2f, 1e3f}) {
                 AttentionShape s;
-                s.dim = 33, s.queries = 130, s.keys = 401;
+                s.dim = 33, s.queries = 5, s.keys = 401;
                 Tokens x(s);
-                (of_key ? x.k : x.q)[static_cast<size_t>(64 * s.dim + 32)] = odd;
-                const std::vector<float> out = attend(tiles_portable(), s, x, 1, &int8);
+                for (int64_t key = 0; key < s.keys; ++key)
+                    for (int64_t d = 0; d < s.dim; ++d)
+                        x.k[static_cast<size_t>(key * s.dim + d)] = key == 300 ? size : -size * static_cast<float>(d % 3);
+                std::fill(x.q.begin(), x.q.end(), size);
+                const std::vector<float> out = attend(tiles, s, x, 1, &int8);
                 for (size_t i = 0; i < out.size(); ++i) {
-                    const size_t panel = i / static_cast<size_t>(64 * s.dim);
-                    if (std::isnan(out[i]) != (of_key || panel == 1))
-                        return check::fail(name, static_cast<int>(i), of_key ? "key" : "query");
+                    const float value = x.v[300 * static_cast<size_t>(s.dim) + i % static_cast<size_t>(s.dim)];
+                    if (!(std::fabs(out[i] - value) <= 0.01f * std::fabs(value) + 1e-6f))
+                        return check::fail(name, static_cast<int>(i), std::string(tiles.name) + " " + std::to_string(out[i]));
                 }
             }
-        }
+        });
+    });
+}
+
+TEST(int8_scores_of_values_that_are_not_finite_are_nan) {
+    for_every_score([](const char * name, const Int8Scores & int8) {
+        for_every_set([&](const TileSet & tiles) {
+            for (const float odd : {NAN, INFINITY, -INFINITY}) {
+                for (const bool of_key : {false, true}) {
+                    AttentionShape s;
+                    s.dim = 33, s.queries = 130, s.keys = 401;
+                    Tokens x(s);
+                    (of_key ? x.k : x.q)[static_cast<size_t>(64 * s.dim + 32)] = odd;
+                    const std::vector<float> out = attend(tiles, s, x, 1, &int8);
+                    for (size_t i = 0; i < out.size(); ++i) {
+                        const size_t panel = i / static_cast<size_t>(64 * s.dim);
+                        if (std::isnan(out[i]) != (of_key || panel == 1))
+                            return check::fail(name, static_cast<int>(i), of_key ? "key" : "query");
+                    }
+                }
+            }
+        });
         // Nothing to divide by: equal weights.
         AttentionShape s;
         s.dim = 5, s.queries = 3, s.keys = 7;
