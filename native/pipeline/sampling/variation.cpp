@@ -12,7 +12,7 @@ namespace {
 /// Above this mean cosine the web UI interpolates linearly, because the two are nearly the same.
 constexpr double same_direction = 0.9995;
 
-/// The angle between the two columns at each place of a row; cosines outside -1..1 are rounding errors.
+/// The cosine of the angle between the two columns at each place of a row; values outside -1..1 are rounding errors.
 std::vector<double> cosines_of(const float * low, const float * high, int64_t height, int64_t width) {
     const size_t w = static_cast<size_t>(width);
     std::vector<double> dot(w), low_norm(w), high_norm(w);
