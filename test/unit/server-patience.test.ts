@@ -12,7 +12,7 @@ test('a store that never answers ends at the deadline, as 503', async () => {
 })
 
 test('an answer that stays the same is not asked for again', async () => {
-  for (const error of [refused(400), refused(403), new QueueError('ERR_OBJECT_MISSING', 'gone')]) {
+  for (const error of [...[301, 400, 401, 403, 404].map(refused), new QueueError('ERR_OBJECT_MISSING', 'gone')]) {
     const read = jest.fn(() => Promise.reject(error))
     await expect(readPatiently(read, open)).rejects.toBe(error)
     expect(read).toHaveBeenCalledTimes(1)

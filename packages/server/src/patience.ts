@@ -6,7 +6,8 @@ import { HttpError } from './errors.js'
 const usualMs = 15_000
 
 /** Answers that stay the same, however often they are asked for: a missing object, and a store that is set up wrongly. */
-const isFinal = ({ code, status }: { code?: unknown; status?: unknown }) => code === 'ERR_OBJECT_MISSING' || status === 400 || status === 403
+const isFinal = ({ code, status }: { code?: unknown; status?: unknown }) =>
+  code === 'ERR_OBJECT_MISSING' || (typeof status === 'number' && status >= 300 && status < 500 && status !== 408 && status !== 429)
 
 /**
  * Tries again while the store does not answer, for `deadlineMs` in all.
