@@ -2,7 +2,7 @@
 /**
  * Runs the golden tests and the embedded model on a Vulkan device, and compares its picture with the CPU's.
  *
- *   node scripts/check-vulkan.mjs [--make] [--driver system | FILE.json] [--cache FOLDER] [--build FOLDER] [--fast]
+ *   node scripts/check-vulkan.mjs [--make] [--required] [--driver system | FILE.json] [--cache FOLDER] [--build FOLDER] [--fast]
  *
  * --make first builds the library and the tests in --build, with only the shaders that networks use (scripts/glslc-used.sh), and leaves out the tests that take
  * longest; otherwise they must be there:
@@ -10,6 +10,7 @@
  * later: that of the system, or of the backports of the Debian release that runs this, unpacked beside the system; Debian 12's own one corrupts memory under
  * ggml. --driver names the description of another one, or takes the system's GPU. --fast computes with 16-bit operands, as users do; the default is float32,
  * whose shaders a software driver compiles faster. Compiled shaders are kept in --cache.
+ * What is missing on this machine skips the check; with --required, it fails.
  */
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -142,12 +143,14 @@ await main(async () => {
   const { values } = parseArgs({
     options: {
       make: { type: 'boolean', default: false },
+      required: { type: 'boolean', default: false },
       driver: { type: 'string' },
       cache: { type: 'string' },
       build: { type: 'string' },
       fast: { type: 'boolean', default: false },
     },
   })
+  if (values.make && values.fast) throw new Error('--make builds the shaders of float32 alone, so it cannot be combined with --fast')
   const build = path.resolve(values.build ?? buildDirectory)
   const cache = path.resolve(values.cache ?? path.join(root, 'build-vulkan-cache'))
   mkdirSync(cache, { recursive: true })
@@ -158,6 +161,7 @@ await main(async () => {
     Object.assign(process.env, env)
   } catch (error) {
     if (!(error instanceof Skipped)) throw error
+    if (values.required) throw new Error(`vulkan: ${error.message}`)
     console.log(`vulkan: skipped, ${error.message}`)
     return
   }

@@ -1,6 +1,7 @@
 #!/bin/sh
 # In the place of glslc while the Vulkan backend is built for its tests (-DVulkan_GLSLC_EXECUTABLE=...): compiles only the shaders that networks use, a tenth of
 # ggml's 2,000. The others become modules without code, with which no pipeline can be created. GLSLC names the compiler.
+skip='' out='' before='' dependencies=''
 for last; do # the arguments of vulkan-shaders-gen: ... -o FILE ... -MF FILE
   case $before in
     -o) out=$last ;;
