@@ -21,7 +21,7 @@ struct Refusals {
 };
 
 Refusals & refusals() {
-    static Refusals all;
+    static Refusals & all = *new Refusals;  // never destroyed: a thread may still list devices at exit
     return all;
 }
 
