@@ -161,7 +161,7 @@ await main(async () => {
     Object.assign(process.env, env)
   } catch (error) {
     if (!(error instanceof Skipped)) throw error
-    if (values.required) throw new Error(`vulkan: ${error.message}`)
+    if (values.required) throw new Error(`vulkan: ${error.message}`, { cause: error })
     console.log(`vulkan: skipped, ${error.message}`)
     return
   }
