@@ -77,10 +77,11 @@ whereRedis('worker')('queue and workers', () => {
     const queue = makeQueue()
     await makeWorker({ name: 'one' })
     const { news, onNews } = listener()
-    const job = await queue.submit({ model, options: { ...options(4), count: 2, preview: { every: 1 } }, note: { for: 'a test' }, onNews })
+    const steps = 150 // longer than the time between two events of progress
+    const job = await queue.submit({ model, options: { ...options(steps), count: 2, preview: { every: 1 } }, note: { for: 'a test' }, onNews })
     const result = await job.result
     expect(job.state).toBe('done')
-    expect(result).toMatchObject({ seed: '7', worker: 'one', warnings: [], options: { steps: 4, prompt: 'a red circle', seed: '7' } })
+    expect(result).toMatchObject({ seed: '7', worker: 'one', warnings: [], options: { steps, prompt: 'a red circle', seed: '7' } })
     expect(result.promptTokens).toBeGreaterThan(3)
     expect(result.images).toHaveLength(2)
     for (const [index, { key, bytes, width, height, metadata }] of result.images.entries()) {
