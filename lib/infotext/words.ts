@@ -1,4 +1,4 @@
-/** The web UI's names of samplers and schedules, for the "parameters" text. */
+/** The web UI's names of samplers, schedules and upscalers, for the "parameters" text. */
 
 /** Names that the web UI lacks are unchanged. */
 const samplerWords: Record<string, string> = {
@@ -38,11 +38,28 @@ const scheduleWords: Record<string, string> = {
   kl_optimal: 'KL Optimal',
 }
 
+const upscalerWords: Record<string, string> = {
+  latent: 'Latent',
+  latent_bicubic: 'Latent (bicubic)',
+  latent_nearest: 'Latent (nearest)',
+  latent_nearest_exact: 'Latent (nearest-exact)',
+  lanczos: 'Lanczos',
+  bicubic: 'Bicubic',
+  nearest: 'Nearest',
+}
+
+/** Pairs of our name and the web UI's. */
+export const upscalers = Object.entries(upscalerWords)
+
 /** A value; null and undefined are omitted, true and false are written as `True` and `False`. */
 export type InfotextValue = string | number | bigint | boolean | null | undefined
 
 export function samplerWord(name: string): string {
   return Object.hasOwn(samplerWords, name) ? samplerWords[name]! : name
+}
+
+export function upscalerWord(name: string): string {
+  return Object.hasOwn(upscalerWords, name) ? upscalerWords[name]! : name
 }
 
 export function scheduleWord(name: string): string {

@@ -1,4 +1,5 @@
 /** Options of a second pass at a larger size. */
+import { upscalerWord } from '../infotext/words.js'
 import { upscalerNames } from '../names.js'
 import type { HiresOptions } from '../types.js'
 import { choice, integer, number, option, readNested, type Options } from './option.js'
@@ -27,17 +28,6 @@ export const hiresOptions = {
 
 export type CheckedHires = HiresOptions & Required<Pick<HiresOptions, 'strength' | 'upscaler'>>
 
-/** The web UI's names of upscalers. */
-const words: Record<CheckedHires['upscaler'], string> = {
-  latent: 'Latent',
-  latent_bicubic: 'Latent (bicubic)',
-  latent_nearest: 'Latent (nearest)',
-  latent_nearest_exact: 'Latent (nearest-exact)',
-  lanczos: 'Lanczos',
-  bicubic: 'Bicubic',
-  nearest: 'Nearest',
-}
-
 export const hires = option(
   (value, name): CheckedHires => {
     const checked = readNested(hiresOptions, value, name, undefined) as CheckedHires
@@ -54,7 +44,7 @@ export const hires = option(
       'Denoising strength': strength,
       ...(scale === undefined ? { 'Hires resize': `${width}x${height}` } : { 'Hires upscale': scale }),
       'Hires steps': steps,
-      'Hires upscaler': words[upscaler],
+      'Hires upscaler': upscalerWord(upscaler),
     }),
   },
 )

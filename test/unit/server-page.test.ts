@@ -1,10 +1,10 @@
 /** What the server's page computes without a browser: prompt weights, texts of images, marks, requests as text, masks. */
 import { deflateSync } from 'node:zlib'
 import { RawImage } from '../../lib/image/raw-image'
+import { upscalers } from '../../lib/infotext/words'
 import { samplerNames, scheduleNames, upscalerNames } from '../../lib/names'
 import { asCommand, asCurl, asJavaScript } from '../../packages/server/page/src/tools/copy-as'
 import { fromInfotext } from '../../packages/server/page/src/tools/from-infotext'
-import { hiresUpscalers } from '../../packages/server/page/src/tools/hires'
 import { readPngText, withPngText } from '../../packages/server/page/src/tools/png'
 import { changeWeight } from '../../packages/server/page/src/tools/prompt-weight'
 import { endOfTokens } from '../../packages/server/page/src/tools/token-marks'
@@ -126,9 +126,9 @@ describe('settings from an infotext', () => {
     expect(found).not.toHaveProperty('strength')
     const unknown = fromInfotext('x\nSteps: 3, Seed: 1, Hires upscale: 2, Hires upscaler: R-ESRGAN 4x+', names)
     expect(unknown).toMatchObject({ hiresScale: 2, hiresUpscaler: 'latent' })
-    for (const [name, words] of hiresUpscalers)
+    for (const [name, words] of upscalers)
       expect(fromInfotext(`x\nSteps: 3, Seed: 1, Hires upscale: 2, Hires upscaler: ${words}`, names)?.hiresUpscaler).toBe(name)
-    expect(hiresUpscalers.map(([name]) => name)).toEqual(upscalerNames)
+    expect(upscalers.map(([name]) => name)).toEqual(upscalerNames)
   })
   test('every name of this library', () => {
     for (const name of samplerNames) expect(fromInfotext(`x\nSteps: 3, Sampler: ${name}, Seed: 1`, names)?.sampler).toBe(name)

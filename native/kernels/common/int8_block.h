@@ -18,17 +18,19 @@ namespace {
 #define LATENT_NO_INLINE
 #endif
 
-/// sums[6][kVectors] of one block. A separate function, because GCC otherwise keeps the sums in memory.
-template <typename I, int kVectors>
+/// out[6][kVectors], rows `out_stride` bytes apart: the sums of one block, beginning with start[kVectors] if kStart, else with
+/// zero. A separate function that stores whole numbers, because GCC otherwise keeps the sums in memory.
+template <typename I, int kVectors, bool kStart>
 LATENT_NO_INLINE void multiply_block_sums(int64_t lanes, const uint8_t * const * rows, int64_t offset, const int8_t * panel,
-                                          typename I::Vector * out) {
+                                          const int32_t * start, uint8_t * out, int64_t out_stride) {
     typename I::Vector sums[kTileRows][kVectors];
     const uint8_t * a[kTileRows];
     LATENT_UNROLL_ALL
     for (int r = 0; r < kTileRows; ++r) {
         a[r] = rows[r] + offset;
         LATENT_UNROLL_ALL
-        for (int v = 0; v < kVectors; ++v) sums[r][v] = I::zero();
+        for (int v = 0; v < kVectors; ++v)
+            sums[r][v] = kStart ? I::load(reinterpret_cast<const int8_t *>(start + v * I::kLanes)) : I::zero();
     }
     for (int64_t i = 0; i < lanes; ++i, panel += kTileColumns * 4) {
         typename I::Vector b[kVectors];
@@ -46,7 +48,7 @@ LATENT_NO_INLINE void multiply_block_sums(int64_t lanes, const uint8_t * const *
     LATENT_UNROLL_ALL
     for (int r = 0; r < kTileRows; ++r) {
         LATENT_UNROLL_ALL
-        for (int v = 0; v < kVectors; ++v) out[r * kVectors + v] = sums[r][v];
+        for (int v = 0; v < kVectors; ++v) std::memcpy(out + r * out_stride + v * I::kLanes * 4, &sums[r][v], sizeof(sums[r][v]));
     }
 }
 
@@ -59,7 +61,8 @@ void multiply_int8_block(int64_t segments, const Int8Blocks & blocks, const uint
         for (int64_t block = 0; block < blocks.count; ++block, weight_sums += kTileColumns) {
             const int64_t first = block * blocks.block_lanes,
                           last = first + blocks.block_lanes < blocks.lanes ? first + blocks.block_lanes : blocks.lanes;
-            multiply_block_sums<I, kVectors>(last - first, rows, first * 4, panel, sums);
+            multiply_block_sums<I, kVectors, false>(last - first, rows, first * 4, panel, nullptr,
+                                                    reinterpret_cast<uint8_t *>(sums), sizeof(sums) / kTileRows);
             panel += (last - first) * kTileColumns * 4;
             const bool add = accumulate || s > 0 || block > 0;
             for (int r = 0; r < kTileRows; ++r) {
@@ -181,46 +184,16 @@ inline float pack_queries(const float * x, int64_t stride, int queries, int64_t 
     return scale;
 }
 
-/// Scores of six keys. A separate function that stores whole numbers, because GCC otherwise keeps the sums in memory.
-template <typename I, int kVectors>
-LATENT_NO_INLINE void multiply_six_keys(int64_t lanes, const uint8_t * rows, const int8_t * panel, const int32_t * start,
-                                        uint8_t * scores) {
-    typename I::Vector sums[kTileRows][kVectors];
-    const uint8_t * a[kTileRows];
-    LATENT_UNROLL_ALL
-    for (int r = 0; r < kTileRows; ++r) {
-        a[r] = rows + r * lanes * 4;
-        LATENT_UNROLL_ALL
-        for (int v = 0; v < kVectors; ++v) sums[r][v] = I::load(reinterpret_cast<const int8_t *>(start + v * I::kLanes));
-    }
-    for (int64_t i = 0; i < lanes; ++i, panel += kTileColumns * 4) {
-        typename I::Vector b[kVectors];
-        LATENT_UNROLL_ALL
-        for (int v = 0; v < kVectors; ++v) b[v] = I::load(panel + v * I::kLanes * 4);
-        LATENT_UNROLL_ALL
-        for (int r = 0; r < kTileRows; ++r) {
-            int32_t quad;
-            std::memcpy(&quad, a[r] + i * 4, sizeof(quad));
-            const typename I::Vector x = I::set1(quad);
-            LATENT_UNROLL_ALL
-            for (int v = 0; v < kVectors; ++v) sums[r][v] = I::dot(sums[r][v], x, b[v]);
-        }
-    }
-    LATENT_UNROLL_ALL
-    for (int r = 0; r < kTileRows; ++r) {
-        LATENT_UNROLL_ALL
-        for (int v = 0; v < kVectors; ++v)
-            std::memcpy(scores + (r * kTileColumns + v * I::kLanes) * 4, &sums[r][v], sizeof(sums[r][v]));
-    }
-}
-
 template <typename I, int kVectors>
 void multiply_scores(int64_t keys, int64_t lanes, const uint8_t * rows, const int8_t * panel, const int32_t * start,
                      void * scores) {
+    constexpr int64_t kStride = kTileColumns * 4;
     auto * out = static_cast<uint8_t *>(scores);
-    for (int64_t key = 0; key < keys; key += kTileRows, rows += kTileRows * lanes * 4, out += kTileRows * kTileColumns * 4) {
+    for (int64_t key = 0; key < keys; key += kTileRows, out += kTileRows * kStride) {
+        const uint8_t * a[kTileRows];
+        for (int r = 0; r < kTileRows; ++r) a[r] = rows + (key + r) * lanes * 4;
         for (int column = 0; column < kTileColumns; column += kVectors * I::kLanes)
-            multiply_six_keys<I, kVectors>(lanes, rows, panel + column * 4, start + column, out + column * 4);
+            multiply_block_sums<I, kVectors, true>(lanes, a, 0, panel + column * 4, start + column, out + column * 4, kStride);
     }
 }
 

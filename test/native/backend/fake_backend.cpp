@@ -254,7 +254,10 @@ const FakeControl control = {
     [](uint64_t bytes) { state.limit = bytes ? state.used + bytes : 0; },
     [](bool memory) { state.deny = memory; },
     [](bool overdrawn) { state.overdrawn = overdrawn; },
-    [](bool on) { state.halves = on; },
+    [](bool on) {
+        state.used -= state.copies_left + state.copies_right;
+        state.halves = on, state.copies_left = state.copies_right = 0;
+    },
     [] { return state.copies_left + state.copies_right; },
     [] { return state.slices.load(); },
     [] { return state.copies.load(); },

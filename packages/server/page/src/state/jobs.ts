@@ -78,7 +78,7 @@ export async function generate(): Promise<void> {
   remember(own.prompt)
   const job: PageJob = {
     key: newKey(),
-    settings: own,
+    settings: options.hires ? own : { ...own, hiresScale: 1 },
     status: 'sending',
     warnings: [],
     attached: { image: image !== undefined, mask: mask !== undefined, depthMap: depthMap !== undefined },

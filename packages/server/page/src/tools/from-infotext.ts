@@ -1,8 +1,7 @@
 /** Reads the page's fields from the text that web UIs and this library write into images. */
 import { readInfotext } from '../../../../../lib/infotext/read.js'
-import { samplerWord, scheduleWord } from '../../../../../lib/infotext/words.js'
+import { samplerWord, scheduleWord, upscalers } from '../../../../../lib/infotext/words.js'
 import type { Settings } from '../state/settings-type.js'
-import { hiresUpscalers } from './hires.js'
 
 /** The fields in the text; others are absent. */
 export type Found = Partial<Settings>
@@ -52,7 +51,7 @@ const isHires = (fields: Record<string, string>) => fields['Hires upscale'] !== 
 function hiresOf(fields: Record<string, string>): Found {
   const hiresScale = number(fields['Hires upscale'], 1, 16) ?? 1
   if (hiresScale === 1) return { hiresScale }
-  const named = hiresUpscalers.find(([name, words]) => [name, words].includes(fields['Hires upscaler'] ?? ''))
+  const named = upscalers.find(([name, words]) => [name, words].includes(fields['Hires upscaler'] ?? ''))
   const hiresStrength = number(fields['Denoising strength'], 0.01, 1)
   return { hiresScale, hiresUpscaler: named?.[0] ?? 'latent', ...(hiresStrength === undefined ? {} : { hiresStrength }) }
 }

@@ -2,6 +2,7 @@
 import type { ComponentChildren } from 'preact'
 import { useId } from 'preact/hooks'
 import { useComputed } from '@preact/signals'
+import { upscalers } from '../../../../../lib/infotext/words.js'
 import { active, cancel, generate, running } from '../state/jobs.js'
 import { isNarrow } from '../state/looks.js'
 import { sayError } from '../state/say.js'
@@ -9,7 +10,6 @@ import { choose, details, models, server } from '../state/server.js'
 import { estimate, isSized, randomSeed, readsText, seedLocked, set, settings, trouble, takesDepth, takesHires } from '../state/settings.js'
 import { start } from '../state/start-picture.js'
 import { bytes } from '../tools/format.js'
-import { hiresUpscalers } from '../tools/hires.js'
 import { Icon } from './icons.js'
 import { IconButton, NumberField, SelectField } from './parts.js'
 import { History, PromptField } from './prompt.js'
@@ -216,7 +216,7 @@ function Advanced() {
             step={0.05}
             onChange={(value) => set({ hiresStrength: value })}
           />
-          <SelectField label="Hires upscaler" value={hiresUpscaler} options={hiresUpscalers} onChange={(value) => set({ hiresUpscaler: value })} />
+          <SelectField label="Hires upscaler" value={hiresUpscaler} options={upscalers} onChange={(value) => set({ hiresUpscaler: value })} />
         </>
       )}
       <NumberField
