@@ -1049,7 +1049,6 @@ export declare interface Infotext {
     fields: Record<string, string>;
 }
 
-/** The web UI's names of samplers and schedules, for the "parameters" text. */
 /** A value; null and undefined are omitted, true and false are written as `True` and `False`. */
 export declare type InfotextValue = string | number | bigint | boolean | null | undefined;
 
