@@ -62,6 +62,7 @@ export {
   type PullReport,
   type VerifyOptions,
 } from './api/models.js'
+export { batchKey } from './host/batch-key.js'
 export {
   createDiffusionHost,
   DiffusionHost,

@@ -101,6 +101,12 @@ export declare interface Bandwidth {
     gigabytesPerSecond: number;
 }
 
+/**
+ * Jobs of one model with equal keys may share the U-Net's calls ({@link HostOptions.maxBatch}): their options differ only in prompts, seeds, class, count and
+ * previews. Undefined for options that run alone: those with images, files or lists, and a count that `generate()` refuses.
+ */
+export declare function batchKey(options?: Readonly<HostGenerateOptions>): string | undefined;
+
 /** The native binary is missing or cannot be loaded (`ERR_BINARY_NOT_FOUND`). `details.tried` lists each path and the reason. */
 export declare class BinaryNotFoundError extends DiffusionError {
     name: string;

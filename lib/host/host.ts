@@ -19,6 +19,7 @@ import {
 import type { WireModel } from '../rpc/protocol.js'
 import { decode, encode } from '../rpc/wire.js'
 import type { AnyGenerateOptions, CallOptions, GenerateResult, MemoryUsage, PipelineInfo, PreviewOptions, Progress } from '../types.js'
+import { batchKey } from './batch-key.js'
 import { DiffusionJob, type JobControl } from './job.js'
 import { readModel, readModels, type HostedModel } from './models.js'
 import type { StartEngine } from './port.js'
@@ -101,22 +102,15 @@ function startOf(isolate: NonNullable<HostOptions['isolate']>, execArgv: unknown
   )
 }
 
-/** Options that jobs which run together need not have in common. */
-const ownOptions = new Set(['prompt', 'negativePrompt', 'seed', 'variationSeed', 'classId', 'count'])
-
 const modelNumbers = new WeakMap<WireModel, number>()
 let lastModel = 0
 
-/** Options with images, files or lists join nothing, nor does a count that generate() will refuse. */
-function joinOf(model: WireModel, options: AnyGenerateOptions): Pick<Task, 'joins' | 'images'> {
-  const common = Object.entries(options).filter(([name, value]) => !ownOptions.has(name) && value !== undefined)
-  const { count } = options
-  if (count !== undefined && !(Number.isInteger(count) && count >= 1)) return {}
-  const images = count ?? 1
-  if (!common.every(([, value]) => ['string', 'number', 'boolean'].includes(typeof value))) return { images }
+function joinOf(model: WireModel, options: HostGenerateOptions): Pick<Task, 'joins' | 'images'> {
+  const key = batchKey(options)
+  if (key === undefined) return {}
   const number = modelNumbers.get(model) ?? ++lastModel // a model may be replaced by one of its name
   modelNumbers.set(model, number)
-  return { images, joins: JSON.stringify([number, common.sort(([a], [b]) => (a < b ? -1 : 1))]) }
+  return { images: options.count ?? 1, joins: `${number} ${key}` }
 }
 
 function readSignal(options: unknown): AbortSignal | undefined {

@@ -76,6 +76,7 @@ const onClass = (name: keyof typeof latent, args: () => unknown[], more: Partial
 const emptyObjects = ['an object', 'an object without prototype', 'a map', 'a date', 'a number in a box', 'a promise', 'another value at every look']
 
 const calls: Record<string, Sound> = {
+  batchKey: onModule(() => [{ ...small, model: 'tiny' }], { fields: { 0: surface.fieldsOf('AnyGenerateOptions') }, without: emptyObjects }),
   convert: onModule(() => [model.file, path.join(model.folder, 'out.gguf'), { type: 'f16', config: model.golden.config, signal }]),
   checkDevices: onModule(() => [{ devices: ['cpu'], images: false, timeout: 60, onCheck: () => {}, signal }], {
     without: [...emptyObjects, 'true', 'a getter that throws'],

@@ -1,5 +1,5 @@
 /** The queue of a server with its own engine: one run at a time, or several that may share the U-Net's calls; `interactive` before `batch`. */
-import type { DiffusionHost, GenerateResult } from 'node-latent-diffusion'
+import { batchKey, type DiffusionHost, type GenerateResult } from 'node-latent-diffusion'
 import { closing } from './errors.js'
 import { WaitingRoom, type Run, type RunResult, type Submission } from './queue.js'
 import type { Limits } from './settings.js'
@@ -17,16 +17,10 @@ function resultOf({ images, options, seed, timings, warnings }: GenerateResult):
   }
 }
 
-/** Options that runs which are made together need not have in common. */
-const ownOptions = ['prompt', 'negativePrompt', 'seed', 'variationSeed', 'classId', 'count', 'preview']
-
-/** Runs with equal texts may be made together. Undefined for options with images or lists, and for a count that will be refused. */
+/** Runs with equal texts may be made together. */
 function togetherKey({ model, options }: Submission): string | undefined {
-  const { count = 1 } = options
-  if (!Number.isInteger(count) || count < 1) return undefined
-  const common = Object.entries(options).filter(([name, value]) => !ownOptions.includes(name) && value !== undefined)
-  if (!common.every(([, value]) => ['string', 'number', 'boolean'].includes(typeof value))) return undefined
-  return JSON.stringify([model, common.sort(([a], [b]) => (a < b ? -1 : 1))])
+  const key = batchKey(options)
+  return key === undefined ? undefined : `${model} ${key}`
 }
 
 const imagesOf = ({ options }: Submission) => (typeof options.count === 'number' ? options.count : 1)
