@@ -1,6 +1,6 @@
 /**
- * Workers and Redis are killed at random while jobs run: every job must have exactly one result, and none may be lost. LATENT_CHAOS_JOBS sets the number of jobs
- * (default 300), LATENT_CHAOS_SEED the order of the kills.
+ * Workers and Redis are killed at random while jobs run, one by one or several together: every job must have exactly one result, and none may be lost.
+ * LATENT_CHAOS_JOBS sets the number of jobs (default 300), LATENT_CHAOS_SEED the order of the kills.
  */
 import { Queue } from 'bullmq'
 import { spawn, type ChildProcess } from 'node:child_process'
@@ -63,20 +63,35 @@ whereRedis('worker-chaos')('workers and Redis killed at random', () => {
   let redis: RedisServer
   let queue: JobQueue
 
-  afterAll(async () => {
-    await Promise.all(workers.map((worker) => worker.stop()))
+  afterEach(async () => {
+    await Promise.all(workers.splice(0).map((worker) => worker.stop()))
     await queue?.close()
     await redis?.[Symbol.asyncDispose]()
-    rmSync(folder, { recursive: true, force: true })
   })
+  afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-  test(`${count} jobs on 3 workers: exactly one result each`, async () => {
+  test.each([1, 4])(`${count} jobs on 3 workers, at most %d together: exactly one result each`, async (maxBatch) => {
     const random = generator(Number(process.env.LATENT_CHAOS_SEED ?? 1))
     redis = await RedisServer.start()
-    const store = path.join(folder, 'store')
+    const store = path.join(folder, String(maxBatch))
     queue = new JobQueue({ redis: redis.url, store, sweepMs: 500, timeoutMs: 60_000 })
     for (let i = 0; i < 3; i++) {
-      const args = ['--queue', redis.url, '--store', store, '--threads', '1', '--lock', '1s', '--max-lost', '1000', '--name', `worker-${i}`]
+      const args = [
+        '--queue',
+        redis.url,
+        '--store',
+        store,
+        '--threads',
+        '1',
+        '--lock',
+        '1s',
+        '--max-lost',
+        '1000',
+        '--name',
+        `worker-${i}`,
+        '--max-batch',
+        `${maxBatch}`,
+      ]
       workers.push(new WorkerProcess(args))
     }
 
@@ -130,17 +145,25 @@ whereRedis('worker-chaos')('workers and Redis killed at random', () => {
       for (const { id, returnvalue } of jobs) expect(returnvalue).toEqual(outcomes.get(id!)![0])
       // Some jobs were taken from lost workers; without any, this test would prove nothing.
       expect(jobs.filter(({ stalledCounter }) => stalledCounter > 0).length).toBeGreaterThan(0)
+      // A worker without batches takes the next job when the last one has ended.
+      const isBeside = ({ id, processedOn, finishedOn, returnvalue: { worker } }: (typeof jobs)[number]) =>
+        jobs.some(
+          (other) => other.id !== id && other.returnvalue.worker === worker && other.processedOn! < finishedOn! && processedOn! < other.finishedOn!,
+        )
+      expect(jobs.filter(isBeside).length > 0).toBe(maxBatch > 1)
     } finally {
       await raw.close()
     }
 
-    // One object per image, whole and the same whoever made it.
+    // One object per image, whole and the same whoever made it; with others its rounding may differ.
     const keys = [...outcomes].map(([id, [result]]): [number, string] => [Number(id.slice(4)) >> 1, result!.images[0]!.key])
     const byImage = new Map<number, Set<string>>()
     for (const [image, key] of keys) byImage.set(image, (byImage.get(image) ?? new Set()).add(key))
-    expect([...byImage.values()].filter(({ size }) => size !== 1)).toEqual([])
-    const stored = readdirSync(store, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.png'))
-    expect(stored).toHaveLength(Math.ceil(count / 2))
+    if (maxBatch === 1) {
+      expect([...byImage.values()].filter(({ size }) => size !== 1)).toEqual([])
+      const stored = readdirSync(store, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.png'))
+      expect(stored).toHaveLength(Math.ceil(count / 2))
+    }
     for (const [, key] of keys) await queue.store.get(key)
 
     expect(await Promise.all(workers.splice(0).map((worker) => worker.stop()))).toEqual([0, 0, 0])

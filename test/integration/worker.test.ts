@@ -464,6 +464,7 @@ whereRedis('worker')('queue and workers', () => {
     writeFileSync(path.join(folder, 'file'), '')
     await expect(createWorker({ ...place(), store: path.join(folder, 'file') })).rejects.toMatchObject({ code: 'ERR_STORE' })
     await expect(createWorker({ ...place(), lockMs: 1 })).rejects.toThrow('lockMs must be from 500')
+    await expect(createWorker({ ...place(), maxBatch: 65 })).rejects.toThrow('maxBatch must be a whole number from 1 to 64')
     await expect(createWorker({ ...place(), maxLost: 0.5 })).rejects.toThrow('maxLost must be a whole number')
   })
 })

@@ -3,6 +3,7 @@ import { Queue } from 'bullmq'
 import type { Redis } from 'ioredis'
 import { createHash, randomUUID } from 'node:crypto'
 import type { HostGenerateOptions } from 'node-latent-diffusion'
+import { firstWaiting } from './batch.js'
 import { cancelled, decodeError, QueueError } from './errors.js'
 import { encodeOptions } from './job-options.js'
 import type { ObjectStore } from './objects.js'
@@ -466,9 +467,7 @@ export class JobQueue implements AsyncDisposable {
     this.#placing = true
     try {
       for (const model of new Set(waiting.map((watch) => watch.model))) {
-        const [wait, prioritized] = ['wait', 'prioritized'].map((name) => this.#queue(model).toKey(name)) as [string, string]
-        const first = (await this.#redis.lrange(wait, -1000, -1)).reverse() // workers take from the end
-        const order = [...first, ...(first.length < 1000 ? await this.#redis.zrange(prioritized, 0, 999) : [])]
+        const order = await firstWaiting(this.#redis, this.#queue(model), 1000)
         const places = new Map(order.map((id, place) => [id, place]))
         for (const watch of waiting) {
           const position = watch.model === model ? places.get(watch.id) : undefined

@@ -1,10 +1,11 @@
-/** A worker: takes jobs from the queue, one at a time, generates their images on one device, and stores them. */
+/** A worker: takes jobs from the queue, one at a time or several that share the U-Net's calls, generates their images on one device, and stores them. */
 import { UnrecoverableError, WaitingError, Worker, type Job } from 'bullmq'
 import type { Redis } from 'ioredis'
 import type { Server } from 'node:http'
 import { hostname } from 'node:os'
 import { setTimeout as wait } from 'node:timers/promises'
 import { createDiffusionHost, type DiffusionHost, type GenerateResult, type HostedModel, type RawImage } from 'node-latent-diffusion'
+import { Batch, takeFollowers } from './batch.js'
 import { cancelled, encodeError, isRetriable, QueueError } from './errors.js'
 import { decodeOptions, plainOptions, readJob } from './job-options.js'
 import { serveHealth, WorkerMetrics, type Outcome } from './metrics.js'
@@ -19,6 +20,11 @@ export interface WorkerOptions extends QueuePlace {
   models?: Readonly<Record<string, string | URL | HostedModel>>
   /** Maximum models in memory. Default 1. */
   maxModels?: number
+  /**
+   * Maximum images of jobs that are made together, sharing the U-Net's calls: jobs that follow one another in the queue and differ only in prompts, seeds, class and
+   * count. Default 1: none are.
+   */
+  maxBatch?: number
   /** Name in results and news. Default: host name and process id. */
   name?: string
   /** Milliseconds without a sign of life after which a job is given to another worker. Default 30,000. */
@@ -105,11 +111,14 @@ class FleetWorker implements RunningWorker {
   readonly #workers: Worker<JobData, JobResult>[]
   readonly #metrics: WorkerMetrics
   readonly #graceMs: number
+  readonly #maxBatch: number
   readonly #log: (line: string) => void
   /** The model whose job has the device. */
   #serving: string | undefined
   /** Jobs that this worker holds. */
   readonly #held = new Map<string, AbortController>()
+  /** Jobs that are made together, by id. */
+  readonly #batches = new Map<string, Batch>()
   #pruning: NodeJS.Timeout | undefined
   #health: Server | undefined
   #closing: Promise<void> | undefined
@@ -127,7 +136,8 @@ class FleetWorker implements RunningWorker {
     this.#store = openStore(options.store)
     this.#log = options.log ?? (() => {})
     this.name = options.name ?? `${hostname()}:${process.pid}`
-    this.#host = createDiffusionHost({ models, maxModels: readCount(options.maxModels, 'maxModels', 1, [1, 1000]) })
+    this.#maxBatch = readCount(options.maxBatch, 'maxBatch', 1, [1, 64])
+    this.#host = createDiffusionHost({ models, maxModels: readCount(options.maxModels, 'maxModels', 1, [1, 1000]), maxBatch: this.#maxBatch })
     this.#metrics = new WorkerMetrics(() => this.#held.size > 0)
     this.#redis = connect(url, (error) => this.#log(`Redis at ${shownUrl(url)}: ${error.message}`))
     this.#pulse = new Pulse(this.#redis)
@@ -240,22 +250,66 @@ class FleetWorker implements RunningWorker {
     prune()
   }
 
-  /** Runs a job. What it throws decides what becomes of the job. */
+  /** Runs a job that was taken from the queue, alone or with those that follow it. */
   async #process(job: Job<JobData, JobResult>, token: string): Promise<JobResult> {
-    const id = job.id!
+    const batch = this.#batches.get(job.id!)
+    if (batch) return this.#serve(job, token, batch)
     const model = job.queueName
     if (!this.#begin(model)) {
       // Another model's job came first. In the queue an idle worker can take this one.
       await job.moveToWait(token)
       throw new WaitingError('The device is busy')
     }
+    try {
+      if (await this.#serveTogether(job, token)) throw new WaitingError('It has its outcome')
+      return await this.#serve(job, token)
+    } finally {
+      this.#end(model)
+    }
+  }
+
+  /**
+   * Runs a job with those that follow it, each as BullMQ runs a job: with its own lock, outcome and further tries. Returns when all have ended; false if none can join
+   * it.
+   */
+  async #serveTogether(first: Job<JobData, JobResult>, token: string): Promise<boolean> {
+    if (this.#maxBatch === 1 || this.#closing) return false
+    const worker = this.#workers.find(({ name }) => name === first.queueName)!
+    const batch = new Batch()
+    const runs: Promise<unknown>[] = []
+    const add = (job: Job<JobData, JobResult>, its: string) => {
+      const id = job.id!
+      batch.add(id)
+      this.#batches.set(id, batch)
+      const run = worker.processJob(job, its, () => false).catch((error: unknown) => this.#log((error as Error).message))
+      const leave = () => {
+        this.#batches.delete(id)
+        batch.leave(id)
+      }
+      runs.push(run.finally(leave))
+    }
+    const take = (job: Job<JobData, JobResult>, its: string) => {
+      if (runs.length === 0) add(first, token)
+      add(job, its)
+    }
+    await takeFollowers(worker, { redis: this.#redis, first, maxImages: this.#maxBatch }, take).catch((error: unknown) =>
+      this.#log(`no more jobs could be taken: ${(error as Error).message}`),
+    )
+    batch.close()
+    await Promise.all(runs)
+    return runs.length > 0
+  }
+
+  /** Runs a job. What it throws decides what becomes of the job. */
+  async #serve(job: Job<JobData, JobResult>, token: string, batch?: Batch): Promise<JobResult> {
+    const id = job.id!
     const control = new AbortController()
     this.#held.set(id, control)
     const { signal } = control
     const end = (outcome: Outcome) => this.#metrics.left(job.queueName, outcome)
     try {
       if (await this.#redis.exists(this.#names.cancelled(id))) throw cancelled()
-      const result = await this.#run(job, signal)
+      const result = await this.#run(job, signal, batch)
       end('succeeded')
       return result
     } catch (thrown) {
@@ -278,7 +332,6 @@ class FleetWorker implements RunningWorker {
       throw again ? new Error(text, { cause: thrown }) : new UnrecoverableError(text)
     } finally {
       this.#held.delete(id)
-      this.#end(model)
     }
   }
 
@@ -312,7 +365,7 @@ class FleetWorker implements RunningWorker {
     void worker.resume() // reports errors as events
   }
 
-  async #run(job: Job<JobData, JobResult>, signal: AbortSignal): Promise<JobResult> {
+  async #run(job: Job<JobData, JobResult>, signal: AbortSignal, batch: Batch | undefined): Promise<JobResult> {
     const began = performance.now()
     const data = readJob(job.data)
     if (data.model !== job.queueName)
@@ -321,7 +374,8 @@ class FleetWorker implements RunningWorker {
     const reporter = new Reporter(this.#redis, this.#names.news(job.id!))
     void reporter.send({ type: 'started', worker: this.name })
     const options = await decodeOptions(data, this.#store)
-    const running = this.#host.generate({ ...options, model: data.model, signal })
+    const start = () => this.#host.generate({ ...options, model: data.model, signal })
+    const running = batch ? (await batch.start(job.id!, start)).value : start()
     for await (const event of running) {
       if (event.type === 'progress') reporter.progress(event)
       else if (event.type === 'preview') reporter.preview(event.image, event)

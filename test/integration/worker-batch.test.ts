@@ -1,0 +1,209 @@
+/** Jobs of a worker that share the U-Net's calls (`maxBatch`), on a real Redis, if there is one. */
+import { Queue } from 'bullmq'
+import { Redis } from 'ioredis'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
+import { DiffusionHost, type HostGenerateOptions } from 'node-latent-diffusion'
+import { createWorker, JobQueue, type JobSubmission, type QueuedJob, type RunningWorker, type WorkerOptions } from '../../packages/worker/src/index'
+import { holdEngine } from '../helpers/held-engine'
+import { RedisServer, whereRedis } from '../helpers/redis'
+
+const folder = mkdtempSync(path.join(tmpdir(), 'latent-batch-'))
+const model = 'tiny-scenes'
+const generate = DiffusionHost.prototype.generate // eslint-disable-line @typescript-eslint/unbound-method -- called with its host below
+
+whereRedis('worker-batch')('jobs that are made together', () => {
+  let server: RedisServer
+  let raw: Queue
+  let redis: Redis
+  let queue: JobQueue
+  let name = 0
+  /** Steps of the engine, in order: prompt and step. */
+  let log: [prompt: string, step: number][]
+  const open: AsyncDisposable[] = []
+
+  beforeAll(async () => {
+    server = await RedisServer.start()
+    redis = new Redis(server.url)
+  })
+  beforeEach(() => {
+    name++
+    log = []
+    DiffusionHost.prototype.generate = function (this: DiffusionHost, options: HostGenerateOptions = {}) {
+      const note: HostGenerateOptions['onProgress'] = ({ phase, step }) => void (phase === 'sample' && log.push([options.prompt!, step]))
+      return generate.call(this, { ...options, onProgress: note })
+    }
+    queue = new JobQueue({ ...place(), sweepMs: 300 })
+    raw = new Queue(model, { connection: { url: server.url }, prefix: `batch${name}` })
+    open.push(queue)
+  })
+  afterEach(async () => {
+    for (const each of open.splice(0).reverse()) await each[Symbol.asyncDispose]()
+    await raw.close()
+    DiffusionHost.prototype.generate = generate
+  })
+  afterAll(async () => {
+    await redis?.quit()
+    await server?.[Symbol.asyncDispose]()
+    rmSync(folder, { recursive: true, force: true })
+  })
+
+  const place = () => ({ redis: server.url, queue: `batch${name}`, store: path.join(folder, String(name)) })
+  async function makeWorker(options: Partial<WorkerOptions> = {}): Promise<RunningWorker> {
+    const worker = await createWorker({ ...place(), lockMs: 6000, models: { [model]: { threads: 1 } }, maxBatch: 4, ...options })
+    open.push(worker)
+    return worker
+  }
+  const submit = (prompt: string, options: Partial<JobSubmission['options']> = {}, more: Partial<JobSubmission> = {}) =>
+    queue.submit({ id: prompt, model, options: { prompt, steps: 4, seed: 7n, ...options }, ...more })
+  const failure = (job: QueuedJob) =>
+    job.result.then(
+      () => undefined,
+      (error: unknown) => error as { code?: string; message: string },
+    )
+  /** Until that many jobs have begun, as the queue knows. */
+  const running = async (count: number) => {
+    while ((await queue.counts(model)).running !== count) await wait(10)
+  }
+
+  /** The groups of prompts whose steps were made together: those whose first step came before the last one of the group's first. */
+  function groups(): string[][] {
+    const found: { prompts: string[]; last: number }[] = []
+    for (const prompt of new Set(log.map(([each]) => each))) {
+      const at = log.flatMap(([each], i) => (each === prompt ? [i] : []))
+      const group = found.at(-1)
+      if (group && at[0]! < group.last) group.prompts.push(prompt)
+      else found.push({ prompts: [prompt], last: at.at(-1)! })
+    }
+    return found.map(({ prompts }) => prompts)
+  }
+
+  test('neighbours that differ only in prompt, seed and count, up to the limit; each has its own outcome', async () => {
+    const jobs = [
+      await submit('a'),
+      await submit('b', { seed: 8n, count: 2 }),
+      await submit('c', { negativePrompt: 'blue' }),
+      await submit('d'),
+      await submit('other-steps', { steps: 3 }),
+      await submit('e'),
+      await submit('f'),
+      await submit('wrong', { count: 0 }),
+      await submit('g'),
+    ]
+    await makeWorker({ name: 'one' })
+    const results = await Promise.all(jobs.map((job) => (job.id === 'wrong' ? failure(job) : job.result)))
+    expect(groups()).toEqual([['a', 'b', 'c'], ['d'], ['other-steps'], ['e', 'f'], ['g']])
+    expect(results[7]).toMatchObject({ code: 'ERR_INVALID_ARG' })
+    expect(results[1]).toMatchObject({ seed: '8', worker: 'one', options: { prompt: 'b', count: 2 }, warnings: [] })
+    expect((results[1] as { images: unknown[] }).images).toHaveLength(2)
+    expect(await raw.getJobCounts('completed', 'failed', 'wait', 'prioritized', 'delayed', 'active')).toEqual({
+      ...{ completed: 8, failed: 1, wait: 0, prioritized: 0, delayed: 0, active: 0 },
+    })
+  })
+
+  test('without maxBatch one after another', async () => {
+    const jobs = [await submit('a'), await submit('b')]
+    await makeWorker({ maxBatch: 1 })
+    await Promise.all(jobs.map(({ result }) => result))
+    expect(groups()).toEqual([['a'], ['b']])
+  })
+
+  test('no job passes one of higher priority, nor one that waits longer', async () => {
+    const jobs = [
+      await submit('low-1', {}, { priority: 'batch' }),
+      await submit('a'),
+      await submit('low-2', {}, { priority: 'batch' }),
+      await submit('b', { steps: 3 }),
+      await submit('c'),
+    ]
+    await makeWorker()
+    await Promise.all(jobs.map(({ result }) => result))
+    expect(groups()).toEqual([['a'], ['b'], ['c', 'low-1', 'low-2']])
+  })
+
+  test('one that was lost with its worker or has failed runs alone, so that it takes no other with it', async () => {
+    const jobs: QueuedJob[] = []
+    for (const prompt of ['a', 'b', 'lost', 'c', 'd', 'failed', 'e', 'f']) jobs.push(await submit(prompt))
+    await redis.hset(raw.toKey('lost'), { stc: '1' })
+    await redis.hset(raw.toKey('failed'), { atm: '1' })
+    await makeWorker()
+    await Promise.all(jobs.map(({ result }) => result))
+    expect(groups()).toEqual([['a', 'b'], ['lost'], ['c', 'd'], ['failed'], ['e', 'f']])
+  })
+
+  test.each(['first', 'second'])('the %s is cancelled: its outcome is known at once, and the other goes on', async (which) => {
+    using held = holdEngine()
+    const jobs = [await submit('first'), await submit('second')]
+    await makeWorker()
+    await running(2)
+    const [gone, other] = which === 'first' ? jobs : [...jobs].reverse()
+    const watched = (await queue.attach(gone!.id, [model]))!
+    gone!.cancel(new Error('the client has left'))
+    expect(await failure(gone!)).toMatchObject({ message: 'the client has left' })
+    expect(await failure(watched)).toMatchObject({ code: 'ERR_CANCELLED' })
+    await running(1) // not only when both have ended
+    held.open()
+    expect((await other!.result).images).toHaveLength(1)
+  })
+
+  test('one that the engine refuses fails alone, at its first try', async () => {
+    const jobs = [await submit('a'), await submit('a (red:10000000) fox', {}, { id: 'fox' }), await submit('c')]
+    await makeWorker()
+    const [first, refused, last] = await Promise.allSettled(jobs.map(({ result }) => result))
+    expect([first?.status, last?.status]).toEqual(['fulfilled', 'fulfilled'])
+    expect(refused).toMatchObject({ reason: { name: 'JobFailedError', retriable: false } })
+    expect((await raw.getJob('fox'))?.attemptsMade).toBe(1)
+    expect(groups()).toEqual([['a', 'c']])
+  })
+
+  test('their locks are renewed, and a worker that is closed gives all of them back', async () => {
+    const held = holdEngine()
+    const jobs: QueuedJob[] = []
+    try {
+      for (const prompt of ['a', 'b', 'c']) jobs.push(await submit(prompt))
+      const first = await makeWorker({ name: 'first', graceMs: 0 })
+      await running(3)
+      for (const { id } of jobs) {
+        let left = await redis.pttl(raw.toKey(`${id}:lock`))
+        for (let now = left; now <= left; now = await redis.pttl(raw.toKey(`${id}:lock`))) {
+          expect(now).toBeGreaterThan(0)
+          left = now
+          await wait(50)
+        }
+      }
+      await first.close()
+      expect(await queue.counts(model)).toEqual({ waiting: 3, running: 0 })
+    } finally {
+      held[Symbol.dispose]()
+    }
+    await makeWorker({ name: 'second' })
+    expect((await Promise.all(jobs.map(({ result }) => result))).map(({ worker }) => worker)).toEqual(['second', 'second', 'second'])
+    expect((await Promise.all(jobs.map(({ id }) => raw.getJob(id)))).map((job) => job?.stalledCounter)).toEqual([0, 0, 0])
+  })
+
+  test('a worker that is closed finishes all of them', async () => {
+    using held = holdEngine()
+    const jobs = [await submit('a'), await submit('b'), await submit('other', { steps: 3 })]
+    const worker = await makeWorker()
+    await running(2)
+    const closed = worker.close()
+    held.open()
+    await Promise.all(jobs.slice(0, 2).map(({ result }) => result))
+    await closed
+    expect(await queue.counts(model)).toEqual({ waiting: 1, running: 0 })
+  })
+
+  test('a worker with several models makes those of one model together, in turns', async () => {
+    const jobs: QueuedJob[] = []
+    for (const each of ['one', 'one', 'one', 'two', 'two'])
+      jobs.push(await queue.submit({ model: each, options: { prompt: `${each} ${jobs.length}`, steps: 4, seed: 7n } }))
+    await makeWorker({ models: { one: { threads: 1 }, two: { threads: 1 } }, maxModels: 2 })
+    await Promise.all(jobs.map(({ result }) => result))
+    expect(groups().sort()).toEqual([
+      ['one 0', 'one 1', 'one 2'],
+      ['two 3', 'two 4'],
+    ])
+  })
+})
