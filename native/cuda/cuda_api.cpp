@@ -220,12 +220,14 @@ int output_seq(latent_cuda_program * program, const char * name, latent_cuda_val
     return record(program, [&](Program & p) { p.output(named(name), x, false, 1, 1); });
 }
 int conv(latent_cuda_program * program, const latent_cuda_conv * c, latent_cuda_value * value) {
-    return record_value(program, value,
-                        [&](Program & p) { return p.conv(given(c, "conv"), shared(c->weight), shared(c->bias)); });
+    return record_value(program, value, [&](Program & p) {
+        return p.conv(given(c, "conv"), shared(c->weight), shared(c->bias), shared(c->side.up));
+    });
 }
 int linear(latent_cuda_program * program, const latent_cuda_linear * c, latent_cuda_value * value) {
-    return record_value(program, value,
-                        [&](Program & p) { return p.linear(given(c, "linear"), shared(c->weight), shared(c->bias)); });
+    return record_value(program, value, [&](Program & p) {
+        return p.linear(given(c, "linear"), shared(c->weight), shared(c->bias), shared(c->side.up));
+    });
 }
 int group_norm(latent_cuda_program * program, const latent_cuda_group_norm * c, latent_cuda_value * value) {
     return record_value(program, value,

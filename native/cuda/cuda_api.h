@@ -30,7 +30,7 @@
 extern "C" {
 #endif
 
-#define LATENT_CUDA_VERSION 2u
+#define LATENT_CUDA_VERSION 3u
 
 /// Status of every function; last_error() has the message and numbers.
 enum latent_cuda_status {
@@ -120,6 +120,15 @@ struct latent_cuda_tensor_desc {
     int32_t kernel;  // side of a convolution's kernel (1 to 32), else 1
 };
 
+/// What an adapter (LoRA) adds to a layer's product: low[first, first + in) up^T, with the rows of the result. Computed as
+/// further columns of the layer's own sum.
+struct latent_cuda_side {
+    latent_cuda_value low;          // [batch, length of the result, channels]: the layer's input through the lower factor;
+                                    // layers with the same input may share it
+    const latent_cuda_tensor * up;  // matrix [rows of the layer's matrix, in] of kernel 1, not quantised; null: no side
+    int64_t first;                  // a multiple of 8
+};
+
 /// Convolution. x: [batch, height * width, in], result: [batch, out_height * out_width, out].
 struct latent_cuda_conv {
     latent_cuda_value x;
@@ -134,11 +143,11 @@ struct latent_cuda_conv {
     int32_t activation;                 // after bias and channel_add
     latent_cuda_value channel_add;      // [batch, 1, out], added to every pixel; -1: none
     latent_cuda_value residual;         // like the result, added after the activation; -1: none
+    struct latent_cuda_side side;
 };
 
 /// x W^T + bias, activation, + residual. x: [batch, length, in], result: [batch, length, out]; with geglu the matrix has 2 * out
-/// rows, value before gate, and the result is value * gelu(gate). A LoRA is linear(linear(x, down), up) with the layer's own
-/// result as residual.
+/// rows, value before gate, and the result is value * gelu(gate).
 struct latent_cuda_linear {
     latent_cuda_value x;
     const latent_cuda_tensor * weight;  // matrix; its kernel must be 1
@@ -146,6 +155,7 @@ struct latent_cuda_linear {
     int32_t activation;
     int32_t geglu;
     latent_cuda_value residual;  // -1: none
+    struct latent_cuda_side side;
 };
 
 /// Normalises over groups of channels and all pixels of an image: norm(x) * weight + bias, * (1 + scale) + shift, activation.

@@ -67,25 +67,33 @@ namespace {
 
 constexpr int kVectorRows = 8, kVectorWarps = 8;
 
-/// Sums of eight rows at a time with one row of weights, over the lanes of a warp.
+/// Adds this lane's part of the sums of eight rows with one row of weights.
 template <typename T, WeightKind kind>
-LATENT_DEVICE void vector_sums(const VectorProductArgs & p, int weight_row, int first_row, float * sums) {
+LATENT_DEVICE void add_vectors(const VectorProductArgs & p, const VectorProductArgs::Sources & s, int weight_row, int first_row,
+                               float * sums) {
     const int lane = threadIdx.x % 32;
-    LATENT_UNROLL
-    for (int r = 0; r < kVectorRows; ++r) sums[r] = 0;
-    for (int k = lane * 8; k < p.w.in; k += 256) {
+    for (int k = lane * 8; k < s.w.in; k += 256) {
         WeightChunk<T, kind, false> chunk;
-        chunk.fetch(p.w, weight_row, 0, k);
+        chunk.fetch(s.w, weight_row, 0, k);
         float w[8], x[8];
         chunk.values(w);
         LATENT_UNROLL
         for (int r = 0; r < kVectorRows; ++r) {
             if (first_row + r >= p.rows) break;
-            load8(p.x + static_cast<size_t>(first_row + r) * p.x_stride + k, x);
+            load8(s.x + static_cast<size_t>(first_row + r) * s.x_stride + k, x);
             LATENT_UNROLL
             for (int i = 0; i < 8; ++i) sums[r] += w[i] * x[i];
         }
     }
+}
+
+/// Sums of eight rows with one row of weights, over the lanes of a warp.
+template <typename T, WeightKind kind>
+LATENT_DEVICE void vector_sums(const VectorProductArgs & p, int weight_row, int first_row, float * sums) {
+    LATENT_UNROLL
+    for (int r = 0; r < kVectorRows; ++r) sums[r] = 0;
+    add_vectors<T, kind>(p, p.main, weight_row, first_row, sums);
+    if (p.side.w.in > 0) add_vectors<T, WeightKind::plain>(p, p.side, weight_row, first_row, sums);
     LATENT_UNROLL
     for (int r = 0; r < kVectorRows; ++r) {
         LATENT_UNROLL
@@ -97,7 +105,7 @@ template <typename T, WeightKind kind>
 __global__ void __launch_bounds__(kVectorWarps * 32) vector_product_kernel(VectorProductArgs p) {
     const int column = static_cast<int>(blockIdx.x) * kVectorWarps + static_cast<int>(threadIdx.x) / 32;
     const int first_row = static_cast<int>(blockIdx.y) * kVectorRows;
-    const int real = p.gated ? p.w.rows / 2 : p.w.rows;
+    const int real = p.gated ? p.main.w.rows / 2 : p.main.w.rows;
     float sums[kVectorRows], gates[kVectorRows];
     vector_sums<T, kind>(p, column < real ? column : 0, first_row, sums);
     if (p.gated) vector_sums<T, kind>(p, (column < real ? column : 0) + real, first_row, gates);
@@ -121,7 +129,7 @@ template <typename T>
 void vector_product(const VectorProductArgs & p, cudaStream_t stream) {
     const dim3 grid(static_cast<unsigned>((p.columns + kVectorWarps - 1) / kVectorWarps),
                     static_cast<unsigned>((p.rows + kVectorRows - 1) / kVectorRows));
-    switch (p.w.kind) {
+    switch (p.main.w.kind) {
         case WeightKind::plain: return launch(vector_product_kernel<T, WeightKind::plain>, grid, kVectorWarps * 32, 0, stream, p);
         case WeightKind::int8: return launch(vector_product_kernel<T, WeightKind::int8>, grid, kVectorWarps * 32, 0, stream, p);
         case WeightKind::int4: return launch(vector_product_kernel<T, WeightKind::int4>, grid, kVectorWarps * 32, 0, stream, p);

@@ -26,10 +26,15 @@ struct WeightView {
     int groups = 0;  // of 32 per row
 };
 
-struct ProductArgs {
+/// The operands of a sum.
+struct ProductSources {
     const void *x1 = nullptr, *x2 = nullptr;  // channels of the first, then of the second
-    int c1 = 0, c2 = 0;                       // padded channels; c2 0: one source
+    int c1 = 0, c2 = 0;                       // padded channels, and the distance of rows; c2 0: one source
     WeightView w;
+};
+
+struct ProductArgs : ProductSources {
+    ProductSources side;                  // of an adapter: the sum goes on over low x up^T, row by row; w.in 0: none, else plain
     const float * bias = nullptr;         // [rows], padded
     const float * channel_add = nullptr;  // [batch, add_stride]
     const void * residual = nullptr;      // like y
@@ -63,18 +68,22 @@ ProductPlan plan_product(int64_t m, int64_t columns, int64_t k, WeightKind kind,
 /// Bytes of `partial`.
 uint64_t product_workspace(const ProductPlan & plan, int64_t m, int64_t columns);
 
-/// y = activation(x w^T + bias + channel_add) + residual.
+/// y = activation(x w^T + low up^T + bias + channel_add) + residual.
 template <typename T>
 void product(const ProductArgs & p, ProductTile tile, cudaStream_t stream);
 
 /// The same for a few rows in float32: x [rows, k], y [rows, columns]; one warp per column.
 struct VectorProductArgs {
-    const float * x = nullptr;
-    WeightView w;
+    struct Sources {
+        const float * x = nullptr;
+        int x_stride = 0;
+        WeightView w;
+    };
+    Sources main, side;  // side: of an adapter; w.in 0: none, else plain
     const float * bias = nullptr;
     const float * residual = nullptr;
     float * y = nullptr;
-    int rows = 0, x_stride = 0, columns = 0, activation = 0;
+    int rows = 0, columns = 0, activation = 0;
     bool gated = false;
 };
 template <typename T>

@@ -70,11 +70,11 @@ struct Fetcher {
     int weight_row[b_rows];                                       // -1: none
     WeightChunk<T, kind, spatial> ahead[kind == WeightKind::plain ? 1 : b_rows];
 
-    LATENT_DEVICE void begin(const ProductArgs & p, int m0, int n0, int step) {
+    LATENT_DEVICE void begin(const ProductArgs & p, const ProductSources & s, int m0, int n0, int step) {
         eight = threadIdx.x % 8, first_row = threadIdx.x / 8;
         const int k = step * Tile::k + eight * 8;
-        tap = spatial ? k / p.w.in : 0;
-        channel = k - tap * p.w.in;
+        tap = spatial ? k / s.w.in : 0;
+        channel = k - tap * s.w.in;
         dy = spatial ? tap / p.kernel : 0, dx = spatial ? tap % p.kernel : 0;
         LATENT_UNROLL
         for (int i = 0; i < a_rows; ++i) {
@@ -93,76 +93,76 @@ struct Fetcher {
         for (int i = 0; i < b_rows; ++i) {
             const int row = n0 + first_row + i * rows_at_once;
             // With a gate, groups of eight values and eight gates alternate.
-            const int gated = (row / 16 * 8 + row % 8) + (row / 8 % 2) * (p.w.rows / 2);
-            const int within = p.gated ? row / 16 * 8 + row % 8 : row, bound = p.gated ? p.w.rows / 2 : p.w.rows;
+            const int gated = (row / 16 * 8 + row % 8) + (row / 8 % 2) * (s.w.rows / 2);
+            const int within = p.gated ? row / 16 * 8 + row % 8 : row, bound = p.gated ? s.w.rows / 2 : s.w.rows;
             weight_row[i] = within < bound ? (p.gated ? gated : row) : -1;
         }
-        if constexpr (spatial) move(p);
+        if constexpr (spatial) move(p, s);
     }
 
     /// The pixels under the current tap.
-    LATENT_DEVICE void move(const ProductArgs & p) {
+    LATENT_DEVICE void move(const ProductArgs & p, const ProductSources & s) {
         if constexpr (spatial) {
             LATENT_UNROLL
             for (int i = 0; i < a_rows; ++i) {
                 const int y = (place[i] >> 16) + dy, x = static_cast<int16_t>(place[i] & 0xffff) + dx;
-                const bool inside = y >= 0 && y < p.seen_height && x >= 0 && x < p.seen_width && tap < p.w.taps;
+                const bool inside = y >= 0 && y < p.seen_height && x >= 0 && x < p.seen_width && tap < s.w.taps;
                 pixel[i] = inside ? base[i] + (y >> p.upsample) * p.width + (x >> p.upsample) : -1;
             }
         }
     }
 
     /// Starts this thread's copies for its current step; quantised weights are loaded into registers.
-    LATENT_DEVICE void fetch(const ProductArgs & p, T * a, T * b) {
-        const bool in_sum = spatial ? tap < p.w.taps : channel < p.w.in;
-        const bool second = channel >= p.c1;
-        const T * from = static_cast<const T *>(second ? p.x2 : p.x1);
-        const int stride = second ? p.c2 : p.c1, c = second ? channel - p.c1 : channel;
+    LATENT_DEVICE void fetch(const ProductSources & s, T * a, T * b) {
+        const bool inside = in_sum(s);
+        const bool second = channel >= s.c1;
+        const T * from = static_cast<const T *>(second ? s.x2 : s.x1);
+        const int stride = second ? s.c2 : s.c1, c = second ? channel - s.c1 : channel;
         LATENT_UNROLL
         for (int i = 0; i < a_rows; ++i) {
-            const bool valid = in_sum && pixel[i] >= 0;
-            const T * source = valid ? from + static_cast<size_t>(pixel[i]) * stride + c : static_cast<const T *>(p.x1);
+            const bool valid = inside && pixel[i] >= 0;
+            const T * source = valid ? from + static_cast<size_t>(pixel[i]) * stride + c : static_cast<const T *>(s.x1);
             cp_async16(a + swizzled(first_row + i * rows_at_once, eight), source, valid);
         }
         LATENT_UNROLL
         for (int i = 0; i < b_rows; ++i) {
-            const bool valid = in_sum && weight_row[i] >= 0;
+            const bool valid = inside && weight_row[i] >= 0;
             if constexpr (kind == WeightKind::plain) {
-                const size_t at = (static_cast<size_t>(weight_row[i]) * p.w.taps + tap) * p.w.in + channel;
-                const T * source = static_cast<const T *>(p.w.data) + (valid ? at : 0);
+                const size_t at = (static_cast<size_t>(weight_row[i]) * s.w.taps + tap) * s.w.in + channel;
+                const T * source = static_cast<const T *>(s.w.data) + (valid ? at : 0);
                 cp_async16(b + swizzled(first_row + i * rows_at_once, eight), source, valid);
             } else {
-                ahead[i].fetch(p.w, valid ? weight_row[i] : 0, valid ? tap : 0, valid ? channel : 0);
+                ahead[i].fetch(s.w, valid ? weight_row[i] : 0, valid ? tap : 0, valid ? channel : 0);
             }
         }
     }
 
     /// Dequantises the weights of the last load.
-    LATENT_DEVICE void settle(const ProductArgs & p, T * b, bool in_sum) {
+    LATENT_DEVICE void settle(const ProductSources & s, T * b) {
         if constexpr (kind != WeightKind::plain) {
             LATENT_UNROLL
             for (int i = 0; i < b_rows; ++i) {
                 float v[8];
                 ahead[i].values(v);
                 Chunk chunk = packed<T>(v);
-                if (!in_sum || weight_row[i] < 0) chunk = Chunk{{0, 0, 0, 0}};
+                if (!in_sum(s) || weight_row[i] < 0) chunk = Chunk{{0, 0, 0, 0}};
                 *reinterpret_cast<Chunk *>(b + swizzled(first_row + i * rows_at_once, eight)) = chunk;
             }
         }
-        (void)p;
+        (void)s, (void)b;
     }
 
-    LATENT_DEVICE bool in_sum(const ProductArgs & p) const { return spatial ? tap < p.w.taps : channel < p.w.in; }
+    LATENT_DEVICE bool in_sum(const ProductSources & s) const { return spatial ? tap < s.w.taps : channel < s.w.in; }
 
-    LATENT_DEVICE void advance(const ProductArgs & p) {
+    LATENT_DEVICE void advance(const ProductArgs & p, const ProductSources & s) {
         channel += Tile::k;
         if constexpr (spatial) {
-            if (channel < p.w.in) return;
-            while (channel >= p.w.in) {
-                channel -= p.w.in, ++tap, ++dx;
+            if (channel < s.w.in) return;
+            while (channel >= s.w.in) {
+                channel -= s.w.in, ++tap, ++dx;
                 if (dx == p.kernel) dx = 0, ++dy;
             }
-            move(p);
+            move(p, s);
         }
     }
 };
@@ -219,27 +219,21 @@ LATENT_DEVICE void write_tile(const ProductArgs & p, float * result, int m0, int
     }
 }
 
+/// Adds `steps` blocks of a sum from the block `first`, as a pipeline of copies and products through shared memory, which is free
+/// again afterwards.
 template <typename T, WeightKind kind, typename Tile, bool spatial>
-__global__ void __launch_bounds__(Tile::threads, Tile::blocks) product_kernel(ProductArgs p) {
-    LATENT_SHARED(shared);
+LATENT_DEVICE void add_blocks(const ProductArgs & p, const ProductSources & s, T * as, T * bs, int m0, int n0, int first,
+                              int steps, float (*sums)[Tile::warp_n / 8][4]) {
     constexpr int a_size = Tile::m * Tile::k, b_size = Tile::n * Tile::k;
-    T * const as = reinterpret_cast<T *>(shared);
-    T * const bs = as + Tile::stages * a_size;
-    const int m0 = static_cast<int>(blockIdx.x) * Tile::m, n0 = static_cast<int>(blockIdx.y) * Tile::n;
-    const int split = static_cast<int>(blockIdx.z);
-    const int all = (p.w.taps * p.w.in + Tile::k - 1) / Tile::k, each = (all + p.splits - 1) / p.splits;
-    const int first = split * each, steps = (first + each < all ? first + each : all) - first;
     const int warp = threadIdx.x / 32, warp_m = warp / Tile::warps_n * Tile::warp_m, warp_n = warp % Tile::warps_n * Tile::warp_n;
-
     Fetcher<T, kind, Tile, spatial> fetcher;
-    fetcher.begin(p, m0, n0, first);
-    float sums[Tile::warp_m / 16][Tile::warp_n / 8][4] = {};
+    fetcher.begin(p, s, m0, n0, first);
     LATENT_UNROLL
-    for (int s = 0; s < Tile::stages - 1; ++s) {
-        if (s < steps) {
-            fetcher.fetch(p, as + s * a_size, bs + s * b_size);
-            fetcher.settle(p, bs + s * b_size, fetcher.in_sum(p));
-            fetcher.advance(p);
+    for (int stage = 0; stage < Tile::stages - 1; ++stage) {
+        if (stage < steps) {
+            fetcher.fetch(s, as + stage * a_size, bs + stage * b_size);
+            fetcher.settle(s, bs + stage * b_size);
+            fetcher.advance(p, s);
         }
         cp_async_commit();
     }
@@ -248,19 +242,38 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks) product_kernel(Pr
         cp_async_wait<Tile::stages - 2>();
         sync_threads();
         const bool more = step + Tile::stages - 1 < steps;
-        if (more) fetcher.fetch(p, as + next * a_size, bs + next * b_size);
+        if (more) fetcher.fetch(s, as + next * a_size, bs + next * b_size);
         cp_async_commit();
         multiply_stage<T, Tile>(as + stage * a_size, bs + stage * b_size, warp_m, warp_n, sums);
         if (more) {
-            fetcher.settle(p, bs + next * b_size, fetcher.in_sum(p));
-            fetcher.advance(p);
+            fetcher.settle(s, bs + next * b_size);
+            fetcher.advance(p, s);
         }
         stage = stage + 1 == Tile::stages ? 0 : stage + 1;
         next = next + 1 == Tile::stages ? 0 : next + 1;
     }
     cp_async_wait<0>();
     sync_threads();
+}
 
+template <typename T, WeightKind kind, typename Tile, bool spatial>
+__global__ void __launch_bounds__(Tile::threads, Tile::blocks) product_kernel(ProductArgs p) {
+    LATENT_SHARED(shared);
+    T * const as = reinterpret_cast<T *>(shared);
+    T * const bs = as + Tile::stages * Tile::m * Tile::k;
+    const int m0 = static_cast<int>(blockIdx.x) * Tile::m, n0 = static_cast<int>(blockIdx.y) * Tile::n;
+    const int split = static_cast<int>(blockIdx.z);
+    const int all = (p.w.taps * p.w.in + Tile::k - 1) / Tile::k, each = (all + p.splits - 1) / p.splits;
+    const int first = split * each, steps = (first + each < all ? first + each : all) - first;
+    float sums[Tile::warp_m / 16][Tile::warp_n / 8][4] = {};
+    add_blocks<T, kind, Tile, spatial>(p, p, as, bs, m0, n0, first, steps, sums);
+    // An adapter's columns of the sum, in one part of a split one.
+    if (p.side.w.in > 0 && split == 0) {
+        const int side_steps = (p.side.w.in + Tile::k - 1) / Tile::k;
+        add_blocks<T, WeightKind::plain, Tile, false>(p, p.side, as, bs, m0, n0, 0, side_steps, sums);
+    }
+
+    const int warp = threadIdx.x / 32, warp_m = warp / Tile::warps_n * Tile::warp_m, warp_n = warp % Tile::warps_n * Tile::warp_n;
     float * const result = reinterpret_cast<float *>(shared);
     const int lane = threadIdx.x % 32;
     LATENT_UNROLL

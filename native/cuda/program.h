@@ -43,6 +43,9 @@ struct Product {
     ProductPlan plan;
     int x1 = -1, x2 = -1, channel_add = -1, residual = -1;
     TensorPtr weight, bias;
+    int low = -1;  // of an adapter, with its upper factor
+    int64_t low_first = 0;
+    TensorPtr up;
 };
 
 struct Node {
@@ -89,8 +92,8 @@ public:
     // ---- recording (record.cpp, record_rows.cpp); all throw INVALID if shapes do not fit ----
     int input(const std::string & name, Value value, bool planes, int64_t height, int64_t width);
     void output(const std::string & name, int x, bool planes, int64_t height, int64_t width);
-    int conv(const latent_cuda_conv & c, TensorPtr weight, TensorPtr bias);
-    int linear(const latent_cuda_linear & c, TensorPtr weight, TensorPtr bias);
+    int conv(const latent_cuda_conv & c, TensorPtr weight, TensorPtr bias, TensorPtr up);
+    int linear(const latent_cuda_linear & c, TensorPtr weight, TensorPtr bias, TensorPtr up);
     int group_norm(const latent_cuda_group_norm & c, TensorPtr weight, TensorPtr bias);
     int layer_norm(int x, TensorPtr weight, TensorPtr bias, float eps);
     int attention(const latent_cuda_attention & c);
@@ -134,7 +137,9 @@ private:
     void sources(int x, Product & product, std::vector<int> & reads);
     TensorPtr matrix(TensorPtr weight, int64_t in, const char * what);
     void need_vector(const TensorPtr & tensor, int64_t count, const char * what);
-    int vector_linear(const latent_cuda_linear & c, TensorPtr weight, TensorPtr bias, int64_t out);
+    int vector_linear(const latent_cuda_linear & c, TensorPtr weight, TensorPtr bias, TensorPtr up, int64_t out);
+    void need_side(const latent_cuda_side & side, const TensorPtr & up, const TensorPtr & weight, const Value & y);
+    void add_side(const latent_cuda_side & side, TensorPtr up, const Value & y, Product & product, Node & node);
     int pick(int x, int pieces, int64_t first, int64_t count, int64_t in_piece, int64_t out_piece, int64_t channels,
              const char * label);
     Port & port(const std::string & name, bool input);

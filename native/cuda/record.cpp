@@ -83,6 +83,34 @@ int Program::vector_of(int id, int64_t batch, int64_t channels, const char * wha
     return typed(id, true);
 }
 
+/// Checks what an adapter adds to a product whose result has the rows of y.
+void Program::need_side(const latent_cuda_side & side, const TensorPtr & up, const TensorPtr & weight, const Value & y) {
+    if (!up) return;
+    const auto & d = up->desc();
+    const Value & low = value(side.low);
+    (void)matrix(up, d.in, "adapter");
+    if (d.kernel != 1 || d.out != weight->desc().out)
+        invalid("The upper factor of an adapter must have kernel 1 and the " + std::to_string(weight->desc().out) +
+                " rows of its layer");
+    if (up->kind() != WeightKind::plain) throw Failure(LATENT_CUDA_UNSUPPORTED, "A quantised upper factor of an adapter");
+    if (low.ids || low.batch != y.batch || low.length != y.length)
+        invalid("The lower product of an adapter must have the rows of its layer's result");
+    if (side.first < 0 || side.first % 8 || side.first > low.channels || d.in > low.channels - side.first)
+        invalid("An adapter reads channels " + std::to_string(side.first) + " to " + std::to_string(side.first + d.in) +
+                " of a lower product of " + std::to_string(low.channels) + ": the first must be a multiple of 8");
+}
+
+void Program::add_side(const latent_cuda_side & side, TensorPtr up, const Value & y, Product & product, Node & node) {
+    if (!up) return;
+    need_side(side, up, product.weight, y);
+    product.low = element(side.low), product.low_first = side.first;
+    product.args.side.c1 = static_cast<int>(values_[product.low].stride());
+    node.reads.push_back(product.low);
+    node.flops += 2.0 * static_cast<double>(y.rows()) * static_cast<double>(up->desc().out * up->desc().in);
+    node.label += " + " + std::to_string(up->desc().in);
+    product.up = std::move(up);
+}
+
 /// Both parts of a concatenation, if groups of eight channels stay together.
 void Program::sources(int x, Product & product, std::vector<int> & reads) {
     const Value v = value(x);
@@ -100,7 +128,7 @@ void Program::sources(int x, Product & product, std::vector<int> & reads) {
     reads.push_back(product.x1);
 }
 
-int Program::conv(const latent_cuda_conv & c, TensorPtr weight, TensorPtr bias) {
+int Program::conv(const latent_cuda_conv & c, TensorPtr weight, TensorPtr bias, TensorPtr up) {
     const Value x = value(c.x);
     weight = matrix(weight, x.channels, "convolution");
     const int kernel = weight->desc().kernel;
@@ -170,11 +198,12 @@ int Program::conv(const latent_cuda_conv & c, TensorPtr weight, TensorPtr bias) 
                   : c.upsample ? " *2 "
                                : " ") +
                  to(x.channels, out) + " " + sizes(out_width, out_height);
+    add_side(c.side, std::move(up), y, *product, node);
     node.product = std::move(product);
     return add_node(std::move(node), y);
 }
 
-int Program::linear(const latent_cuda_linear & c, TensorPtr weight, TensorPtr bias) {
+int Program::linear(const latent_cuda_linear & c, TensorPtr weight, TensorPtr bias, TensorPtr up) {
     const Value x = value(c.x);
     weight = matrix(weight, x.channels, "linear layer");
     if (weight->desc().kernel != 1) invalid("The weight of a linear layer must have kernel 1");
@@ -187,7 +216,7 @@ int Program::linear(const latent_cuda_linear & c, TensorPtr weight, TensorPtr bi
         if (r.batch != x.batch || r.length != x.length || r.channels != out)
             invalid("A residual must have the shape of the result");
     }
-    if (x.f32) return vector_linear(c, std::move(weight), std::move(bias), out);
+    if (x.f32) return vector_linear(c, std::move(weight), std::move(bias), std::move(up), out);
     if (c.geglu && out % 8)
         throw Failure(LATENT_CUDA_UNSUPPORTED, "A gated layer of " + std::to_string(out) + " channels: not a multiple of 8");
 
@@ -211,29 +240,35 @@ int Program::linear(const latent_cuda_linear & c, TensorPtr weight, TensorPtr bi
     node.label =
         std::string(c.geglu ? "geglu " : "linear ") + to(x.channels, weight->desc().out) + " " + std::to_string(x.length);
     product->weight = std::move(weight), product->bias = std::move(bias);
+    add_side(c.side, std::move(up), y, *product, node);
     node.product = std::move(product);
     return add_node(std::move(node), y);
 }
 
 /// Vectors, one per image, stay in float32: they affect every layer and are small.
-int Program::vector_linear(const latent_cuda_linear & c, TensorPtr weight, TensorPtr bias, int64_t out) {
+int Program::vector_linear(const latent_cuda_linear & c, TensorPtr weight, TensorPtr bias, TensorPtr up, int64_t out) {
     const Value x = value(c.x);
+    need_side(c.side, up, weight, x);
     const int from = typed(c.x, true), residual = c.residual >= 0 ? typed(c.residual, true) : -1;
+    const int low = up ? typed(c.side.low, true) : -1;
     Value y;
     y.batch = x.batch, y.length = x.length, y.channels = out, y.f32 = true;
     Node node;
     node.reads = {from};
     if (residual >= 0) node.reads.push_back(residual);
+    if (low >= 0) node.reads.push_back(low);
     node.flops = 2.0 * static_cast<double>(y.rows()) * static_cast<double>(weight->desc().out * x.channels);
     node.label = std::string(c.geglu ? "geglu" : "linear") + " of vectors " + to(x.channels, weight->desc().out);
     VectorProductArgs p;
-    p.rows = static_cast<int>(y.rows()), p.x_stride = static_cast<int>(values_[from].stride()),
-    p.columns = static_cast<int>(y.stride());
+    p.rows = static_cast<int>(y.rows()), p.columns = static_cast<int>(y.stride());
+    p.main.x_stride = static_cast<int>(values_[from].stride());
+    if (low >= 0) p.side.x_stride = static_cast<int>(values_[low].stride());
     p.activation = c.activation, p.gated = c.geglu != 0;
     const int id = add_node(std::move(node), y);
-    nodes_.back().launch = [=, half = device_.half()](const Frame & frame) {
+    nodes_.back().launch = [=, half = device_.half(), first = c.side.first](const Frame & frame) {
         VectorProductArgs args = p;
-        args.x = frame.vector(from), args.w = weight->view(), args.bias = bias ? bias->vector() : nullptr;
+        args.main.x = frame.vector(from), args.main.w = weight->view(), args.bias = bias ? bias->vector() : nullptr;
+        if (up) args.side.x = frame.vector(low) + first, args.side.w = up->view();
         args.residual = frame.vector(residual), args.y = frame.vector(id);
         half ? vector_product<f16>(args, frame.stream) : vector_product<bf16>(args, frame.stream);
     };
@@ -244,6 +279,10 @@ void launch_product(const Product & product, int y, const Frame & frame, bool ha
     ProductArgs p = product.args;
     p.x1 = frame.at(product.x1), p.x2 = product.x2 >= 0 ? frame.at(product.x2) : nullptr;
     p.w = product.weight->view(), p.bias = product.bias ? product.bias->vector() : nullptr;
+    if (product.up) {
+        p.side.x1 = static_cast<const char *>(frame.at(product.low)) + 2 * product.low_first;
+        p.side.w = product.up->view();
+    }
     p.channel_add = frame.vector(product.channel_add);
     p.residual = product.residual >= 0 ? frame.at(product.residual) : nullptr;
     p.y = frame.at(y), p.f32_out = frame.f32(y), p.partial = static_cast<float *>(frame.workspace);

@@ -5,7 +5,6 @@
 #include <cstring>
 #include <map>
 
-#include "core/json.h"
 #include "graph/home.h"
 
 namespace latent::graph {
@@ -122,14 +121,15 @@ int64_t AdapterWeights::rows_of(const Stack & stack, DType type) {
     return static_cast<int64_t>(stack.bytes.size()) / (stack.down.inner() * dtype_block_bytes(type));
 }
 
-/// Appends the rows of a change, to an even number: products in 16 bits read pairs.
-void AdapterWeights::stack(Stack & stack, DType type, const Parameter & target, Side & side, ParameterChange & change) {
-    const int64_t inner = target.inner();
+/// Appends the rows of a change, to a multiple of what the home's products read together.
+void AdapterWeights::stack(Stack & stack, DType type, const Parameter & target, Side & side, ParameterChange & change) const {
+    const int64_t inner = target.inner(), together = home_for(store_.device()->kind()).low_rank_rows();
     if (stack.users.empty()) {
         stack.down.name = target.name + ".down", stack.down.shape = target.shape, stack.down.role = target.role;
         stack.down.least_bits = 16;
     }
-    if (change.rank % 2) change.down.resize(change.down.size() + static_cast<size_t>(inner));
+    const int64_t rows = (change.rank + together - 1) / together * together;
+    change.down.resize(static_cast<size_t>(rows * inner));
     const std::vector<uint8_t> bytes = as_bytes(change.down, type);
     side.first = rows_of(stack, type);
     stack.bytes.insert(stack.bytes.end(), bytes.begin(), bytes.end());
@@ -139,10 +139,6 @@ void AdapterWeights::stack(Stack & stack, DType type, const Parameter & target, 
 AdapterWeights::AdapterWeights(const WeightStore & base, const Changes & changes, const JobContext & job)
     : store_(base.device(), base.part(), base.float32_products()) {
     const Device & device = *base.device();
-    if (!home_for(device.kind()).takes_adapters()) {
-        throw Error(ErrorCode::device, "The " + device.name() + " device does not support adapters; use device \"cpu\"",
-                    Json{{"device", device.name()}}.dump());
-    }
     const DType matrices = base.policy().precision == Precision::exact ? DType::f32 : DType::f16;
     const auto source = std::make_shared<HostSource>();
     const auto add = [&](const Parameter * parameter, const std::vector<float> & values) {

@@ -61,7 +61,7 @@ private:
     };
     Change & declare(const WeightStore & base, const ParameterChange & change);
     static int64_t rows_of(const Stack & stack, DType type);
-    void stack(Stack & stack, DType type, const Parameter & target, Side & side, ParameterChange & change);
+    void stack(Stack & stack, DType type, const Parameter & target, Side & side, ParameterChange & change) const;
 
     WeightStore store_;
     std::unordered_map<std::string, Change> changes_;  // by parameter

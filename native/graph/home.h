@@ -32,8 +32,8 @@ public:
     virtual bool is_exact(const Device & device) const = 0;
     /// Whether weights may have a type specific to it: DType::i8, bytes with a scale per output channel.
     virtual bool packs(DType) const { return false; }
-    /// Whether networks may have adapters (AdaptedOps).
-    virtual bool takes_adapters() const { return true; }
+    /// The lower factor of each adapted layer begins at a multiple of these rows, where layers share a product (AdapterWeights).
+    virtual int64_t low_rank_rows() const { return 2; }
     virtual std::unique_ptr<WeightStorage> open_weights(const DevicePtr & device) const = 0;
     /// Records the graph without allocating its values (see Graph::allocate).
     virtual std::unique_ptr<Graph> build(const GraphRequest & request) const = 0;

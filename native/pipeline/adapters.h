@@ -34,7 +34,7 @@ public:
         Adapters & adapters_;
     };
     /// Applies the requested adapters to the networks, if others are applied. Throws io, model_format; unsupported_model for an
-    /// adapter of another kind of model; out_of_memory; device if the device does not support adapters.
+    /// adapter of another kind of model; out_of_memory.
     void apply(const JobContext & job);
     /// Removes them from the networks; apply() applies them again.
     void drop();

@@ -12,7 +12,7 @@ public:
     const char * name() const override { return "cuda"; }
     bool runs_on(const std::string & kind) const override { return kind == "cuda"; }
     bool is_exact(const Device &) const override { return false; }
-    bool takes_adapters() const override { return false; }
+    int64_t low_rank_rows() const override { return 8; }  // 16 bytes of bfloat16
 
     std::unique_ptr<WeightStorage> open_weights(const DevicePtr & device) const override {
         return std::make_unique<CudaWeights>(device);

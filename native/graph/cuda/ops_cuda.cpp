@@ -25,6 +25,10 @@ int32_t to_cuda(Padding padding) {
     return LATENT_CUDA_SAME;
 }
 
+latent_cuda_side to_cuda(const SideProduct & side) {
+    return {side.low.id, cuda_tensor_of(side.up), side.first};
+}
+
 }  // namespace
 
 template <typename Function, typename... Arguments>
@@ -65,6 +69,7 @@ Map OpsCuda::conv(Map x, const Conv & w, const ConvOptions & options) {
     conv.first_row = options.first_row, conv.rows = options.rows;
     conv.channel_add = options.channel_add.id, conv.residual = options.residual.id;
     conv.activation = to_cuda(options.activation);
+    conv.side = to_cuda(options.side);
 
     const int64_t both = options.padding == Padding::same           ? (w.kernel - 1) / 2 * 2
                          : options.padding == Padding::right_bottom ? 1
@@ -137,19 +142,20 @@ Seq OpsCuda::linear(Seq x, const Linear & w, const LinearOptions & options) {
     latent_cuda_linear linear{};
     linear.x = x.id, linear.weight = cuda_tensor_of(w.weight), linear.bias = cuda_tensor_of(w.bias);
     linear.activation = to_cuda(options.activation), linear.residual = options.residual.id;
+    linear.side = to_cuda(options.side);
     return {record(w.weight->name, &latent_cuda_api::linear, &linear), w.out, x.length, x.batch};
 }
 
-Seq OpsCuda::geglu(Seq x, const Linear & w, const SideProduct &) {
+Seq OpsCuda::geglu(Seq x, const Linear & w, const SideProduct & side) {
     latent_cuda_linear linear{};
     linear.x = x.id, linear.weight = cuda_tensor_of(w.weight), linear.bias = cuda_tensor_of(w.bias);
-    linear.geglu = 1, linear.residual = -1;
+    linear.geglu = 1, linear.residual = -1, linear.side = to_cuda(side);
     return {record(w.weight->name, &latent_cuda_api::linear, &linear), w.out / 2, x.length, x.batch};
 }
 
 Seq OpsCuda::gate(Seq) {
-    throw Error(ErrorCode::internal,
-                "The CUDA engine supports gates only in products");  // only adapters need it, which its home does not support
+    // Only adapters of homes whose products take no sides need it.
+    throw Error(ErrorCode::internal, "The CUDA engine supports gates only in products");
 }
 
 Seq OpsCuda::layer_norm(Seq x, const Norm & w, float eps) {

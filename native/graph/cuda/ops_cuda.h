@@ -42,6 +42,8 @@ public:
     Seq concat(Seq a, Seq b) override;
     Seq slice(Seq x, int64_t first, int64_t count) override;
     std::vector<Seq> split_heads_qkv(Seq x, int heads) override;
+    /// Every product takes one, in the same sum.
+    bool adds_sides(const Parameter &, Seq) const override { return true; }
     Seq embed(Ids ids, const Embedding & w) override;
     Seq add_positions(Seq x, const Parameter * table) override;
 

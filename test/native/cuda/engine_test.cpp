@@ -7,27 +7,6 @@ using namespace cuda_test;
 
 namespace {
 
-struct Opened {
-    latent_cuda_device * device = nullptr;
-    explicit Opened(int element = LATENT_CUDA_BF16) { ok(table().device_open(0, element, &device)); }
-    ~Opened() { table().device_close(device); }
-    latent_cuda_memory memory() const {
-        latent_cuda_memory m;
-        ok(table().device_memory(device, &m));
-        return m;
-    }
-};
-
-latent_cuda_error last_error() {
-    latent_cuda_error error;
-    table().last_error(&error);
-    return error;
-}
-
-bool says(const char * words) {
-    return std::string(last_error().message).find(words) != std::string::npos;
-}
-
 std::map<std::string, std::vector<float>> small_inputs() {
     Numbers numbers(3);
     std::map<std::string, std::vector<float>> inputs;
@@ -37,12 +16,6 @@ std::map<std::string, std::vector<float>> small_inputs() {
 
 void set_inputs(latent_cuda_program * program) {
     for (const auto & [name, values] : small_inputs()) ok(table().set_input(program, name.c_str(), values.data(), values.size()));
-}
-
-std::vector<float> output_of(latent_cuda_program * program, const char * name) {
-    std::vector<float> v(table().output_size(program, name));
-    ok(table().get_output(program, name, v.data(), v.size()));
-    return v;
 }
 
 /// The small network on a device, finished.

@@ -1,5 +1,7 @@
 #include "cuda/product.h"
 
+#include <algorithm>
+
 #include "check.h"
 #include "stored_weights.h"
 
@@ -18,6 +20,28 @@ struct ProductCase {
     ProductTile tile;
     int crop_height = 0, crop_width = 0, first_row = 0, rows = 0;
     bool f32_out = false;
+    int rank = 0;  // of an adapter's side product
+};
+
+/// An adapter's factors: rows of the lower product have channels of other layers before and after this one's.
+struct ProductSide {
+    static constexpr int first = 8;
+    int rank = 0, stride = 0;
+    std::vector<float> low, up;
+    ProductSide(int of_rank, int pixels, int rows, Numbers & numbers) : rank(of_rank), stride(first + padded8(of_rank) + 8) {
+        if (rank == 0) return;
+        low = numbers.list(static_cast<size_t>(pixels) * stride, 3);
+        for (size_t i = 0; i < low.size(); ++i) {
+            const int channel = static_cast<int>(i % stride) - first;
+            if (channel >= rank && channel < padded8(rank)) low[i] = 0;
+        }
+        up = numbers.list(static_cast<size_t>(rows) * rank, 0.7f / std::sqrt(static_cast<float>(rank)));
+    }
+    double sum(size_t pixel, int row) const {
+        double v = 0;
+        for (int r = 0; r < rank; ++r) v += static_cast<double>(low[pixel * stride + first + r]) * up[row * rank + r];
+        return v;
+    }
 };
 
 struct ProductShape {
@@ -37,13 +61,13 @@ struct ProductShape {
 std::vector<double> product_reference(const ProductCase & c, const ProductShape & s, const std::vector<float> & x1,
                                       const std::vector<float> & x2, const std::vector<float> & w,
                                       const std::vector<float> & bias, const std::vector<float> & add,
-                                      const std::vector<float> & residual) {
+                                      const std::vector<float> & residual, const ProductSide & side) {
     const int in = c.c1 + c.c2, taps = c.kernel * c.kernel, rows = c.gated ? 2 * c.out : c.out;
     std::vector<double> y, sums(static_cast<size_t>(rows));
     for (int n = 0; n < c.batch; ++n) {
         for (int oy = 0; oy < s.out_height; ++oy) {
             for (int ox = 0; ox < s.out_width; ++ox) {
-                for (int o = 0; o < rows; ++o) sums[o] = bias[o];
+                for (int o = 0; o < rows; ++o) sums[o] = bias[o] + side.sum(y.size() / c.out, o);
                 for (int t = 0; t < taps; ++t) {
                     const int iy = (oy + c.first_row) * c.stride + t / c.kernel - s.pad,
                               ix = ox * c.stride + t % c.kernel - s.pad;
@@ -68,8 +92,16 @@ std::vector<double> product_reference(const ProductCase & c, const ProductShape 
     return y;
 }
 
+enum class SideMistake { none, left_out, wrong_rows, wrong_first };
+
+/// The error of a product, and that of its worst number, in units of what rounding may do.
+struct ProductError {
+    double all, worst;
+    bool small() const { return all < 1 && worst < 8; }
+};
+
 template <typename T>
-void check_product(const ProductCase & c, unsigned seed) {
+ProductError error_of_product(const ProductCase & c, unsigned seed, SideMistake mistake = SideMistake::none) {
     test_seed(seed);
     Numbers numbers(seed);
     const ProductShape s(c);
@@ -80,6 +112,8 @@ void check_product(const ProductCase & c, unsigned seed) {
     StoredWeights w = StoredWeights::make(c.type, rows, in, taps, 1.7f / std::sqrt(static_cast<float>(in * taps)), numbers);
     const auto bias = numbers.list(static_cast<size_t>(rows)), add = numbers.list(static_cast<size_t>(c.batch) * c.out);
     const auto residual = as<T>(numbers.list(static_cast<size_t>(m) * c.out));
+    ProductSide side(c.rank, m, rows, numbers);
+    side.low = as<T>(side.low), side.up = as<T>(side.up);
 
     const PackedWeights packed = packed_weights<T>(w);
     const Bytes dx1 = to_device<T>(padded_rows(x1, c.c1, padded8(c.c1))), dx2 = to_device<T>(x2);
@@ -99,18 +133,31 @@ void check_product(const ProductCase & c, unsigned seed) {
     p.out_height = s.out_height, p.out_width = s.out_width, p.kernel = c.kernel, p.stride = c.stride;
     p.pad_top = s.pad - c.first_row * c.stride, p.pad_left = s.pad, p.upsample = c.upsample;
     p.spatial = c.kernel > 1 || c.stride > 1 || c.upsample, p.splits = c.splits;
+    const Bytes dlow = to_device<T>(side.low);
+    std::vector<float> upper = c.rank ? side.up : std::vector<float>(static_cast<size_t>(rows));
+    if (mistake == SideMistake::wrong_rows) std::rotate(upper.begin(), upper.begin() + c.rank, upper.end());
+    const PackedWeights up = packed_weights<T>(StoredWeights::of(upper, rows, c.rank ? c.rank : 1));
+    if (c.rank && mistake != SideMistake::left_out) {
+        const int first = mistake == SideMistake::wrong_first ? 0 : ProductSide::first;
+        p.side.x1 = static_cast<const T *>(dlow.data()) + first, p.side.c1 = side.stride, p.side.w = up.view;
+    }
     product<T>(p, c.tile, nullptr);
 
     // The tile holds weights as T.
-    const auto expected = product_reference(c, s, x1, x2, as<T>(w.values), bias, add, residual);
+    const auto expected = product_reference(c, s, x1, x2, as<T>(w.values), bias, add, residual, side);
     const auto got = c.f32_out ? from_device<float>(y) : from_device<T>(y);
     std::vector<double> with_padding(got.size(), 0.0);
     for (size_t i = 0; i < expected.size(); ++i) with_padding[i / c.out * columns + i % c.out] = expected[i];
-    const double error = error_of(got, with_padding), worst = worst_of(got, with_padding);
     const double unit = c.f32_out ? 1e-5 : std::is_same_v<T, bf16> ? 3e-3 : 4e-4;
-    if (!(error < unit && worst < 8 * unit))
+    return {error_of(got, with_padding) / unit, worst_of(got, with_padding) / unit};
+}
+
+template <typename T>
+void check_product(const ProductCase & c, unsigned seed) {
+    const ProductError error = error_of_product<T>(c, seed);
+    if (!error.small())
         check::fail(__FILE__, __LINE__,
-                    std::string(c.what) + ": error " + std::to_string(error) + ", worst " + std::to_string(worst));
+                    std::string(c.what) + ": error " + std::to_string(error.all) + ", worst " + std::to_string(error.worst));
 }
 
 constexpr auto t1 = ProductTile::t128x128, t2 = ProductTile::t128x64, t3 = ProductTile::t64x64;
@@ -147,7 +194,44 @@ const ProductCase kCases[] = {
     {"int4 of 256, 3x3", LATENT_CUDA_Q4_K, 1, 4, 4, 256, 0, 24, 3, 1, false, false, false, false, 0, 1, t3},
 };
 
+const ProductCase kAdapted[] = {
+    // what, type, n, h, w, c1, c2, out, k, s, up, rb, extras, gated, act, splits, tile, crop, band, f32, rank
+    {"linear", bf, 2, 1, 77, 72, 0, 120, 1, 1, false, false, true, false, 2, 1, t3, 0, 0, 0, 0, false, 16},
+    {"linear, odd rank, wide tile", f, 1, 1, 130, 64, 0, 136, 1, 1, false, false, true, false, 0, 1, t1, 0, 0, 0, 0, false, 3},
+    {"linear, large rank, float32", bf, 1, 1, 40, 24, 16, 40, 1, 1, false, false, false, false, 0, 1, t2, 0, 0, 0, 0, true, 200},
+    {"1x1", bf, 2, 5, 6, 64, 0, 40, 1, 1, false, false, true, false, 1, 1, t3, 0, 0, 0, 0, false, 4},
+    {"3x3", bf, 2, 7, 9, 32, 0, 64, 3, 1, false, false, true, false, 0, 1, t3, 0, 0, 0, 0, false, 8},
+    {"3x3, long tile", bf, 1, 12, 11, 64, 0, 24, 3, 1, false, false, false, false, 1, 1, t2, 0, 0, 0, 0, false, 40},
+    {"3x3 of two sources", f, 2, 5, 6, 24, 40, 48, 3, 1, false, false, true, false, 0, 1, t3, 0, 0, 0, 0, false, 70},
+    {"stride 2", bf, 1, 8, 10, 32, 0, 32, 3, 2, false, false, false, false, 0, 1, t3, 0, 0, 0, 0, false, 8},
+    {"upsampling", bf, 1, 4, 5, 32, 0, 32, 3, 1, true, false, true, false, 0, 1, t3, 0, 0, 0, 0, false, 8},
+    {"split sum", bf, 2, 4, 4, 128, 0, 72, 3, 1, false, false, true, false, 1, 5, t3, 0, 0, 0, 0, false, 12},
+    {"gate", bf, 1, 1, 70, 64, 0, 72, 1, 1, false, false, false, true, 0, 1, t3, 0, 0, 0, 0, false, 16},
+    {"gate, wide tile", f, 1, 1, 33, 40, 0, 136, 1, 1, false, false, false, true, 0, 1, t1, 0, 0, 0, 0, false, 5},
+    {"int8", LATENT_CUDA_Q8_0, 1, 1, 70, 96, 0, 72, 1, 1, false, false, true, false, 0, 1, t3, 0, 0, 0, 0, false, 16},
+    {"int8, 3x3, split", LATENT_CUDA_Q8_0, 1, 3, 3, 160, 32, 40, 3, 1, false, false, true, false, 0, 3, t3, 0, 0, 0, 0, false, 8},
+    {"int8, gate", LATENT_CUDA_Q8_0, 1, 1, 33, 64, 0, 40, 1, 1, false, false, false, true, 0, 1, t2, 0, 0, 0, 0, false, 130},
+    {"int4", LATENT_CUDA_Q4_0, 1, 1, 33, 96, 0, 72, 1, 1, false, false, false, false, 0, 1, t2, 0, 0, 0, 0, false, 16},
+    {"int4, 3x3", LATENT_CUDA_Q4_0, 1, 6, 6, 64, 0, 40, 3, 1, false, false, false, false, 0, 1, t3, 0, 0, 0, 0, false, 6},
+    {"int4 of 256", LATENT_CUDA_Q4_K, 1, 1, 33, 256, 0, 24, 1, 1, false, false, false, false, 0, 1, t3, 0, 0, 0, 0, false, 72},
+};
+
 }  // namespace
+
+/// Adapters: the sum goes on over the lower product and the upper factor.
+TEST(product_of_adapted_layers) {
+    unsigned seed = 100;
+    for (const ProductCase & c : kAdapted) check_product<bf16>(c, seed++);
+    for (const int i : {0, 4, 9, 10, 15}) check_product<f16>(kAdapted[i], 140);
+}
+
+/// The bounds see a side that is missing, of other rows or of another layer.
+TEST(wrong_sides_are_seen) {
+    for (const int i : {0, 4, 9, 10, 12, 16}) {
+        for (const SideMistake mistake : {SideMistake::left_out, SideMistake::wrong_rows, SideMistake::wrong_first})
+            CHECK(!error_of_product<bf16>(kAdapted[i], 150, mistake).small());
+    }
+}
 
 TEST(product_bf16) {
     unsigned seed = 1;
@@ -163,6 +247,7 @@ TEST(product_of_vectors) {
     for (const int type :
          {LATENT_CUDA_F32, LATENT_CUDA_F16, LATENT_CUDA_BF16, LATENT_CUDA_Q8_0, LATENT_CUDA_Q4_0, LATENT_CUDA_Q4_K}) {
         for (const bool gated : {false, true}) {
+            const int rank = gated ? 5 : 300;  // of an adapter, behind another layer's channels
             test_seed(static_cast<unsigned>(type));
             Numbers numbers(static_cast<uint32_t>(type) + 7);
             const int rows = 10, in = type >= LATENT_CUDA_Q8_0 ? 512 : 300, out = 13, columns = padded8(out);
@@ -175,16 +260,23 @@ TEST(product_of_vectors) {
             const Bytes dbias = to_device<float>(padded_rows(bias, weight_rows, padded8(weight_rows)));
             const Bytes dresidual = to_device<float>(padded_rows(residual, out, columns)),
                         y = room<float>(static_cast<size_t>(rows) * columns);
+            const ProductSide side(rank, rows, weight_rows, numbers);
+            const Bytes dlow = to_device<float>(side.low);
+            const PackedWeights up = packed_weights<bf16>(StoredWeights::of(side.up, weight_rows, rank));
             VectorProductArgs p;
-            p.x = static_cast<const float *>(dx.data()), p.w = packed.view, p.bias = static_cast<const float *>(dbias.data());
+            p.main.x = static_cast<const float *>(dx.data()), p.main.w = packed.view,
+            p.bias = static_cast<const float *>(dbias.data());
             p.residual = static_cast<const float *>(dresidual.data()), p.y = static_cast<float *>(y.data());
-            p.rows = rows, p.x_stride = padded8(in), p.columns = columns, p.activation = 1, p.gated = gated;
+            p.rows = rows, p.main.x_stride = padded8(in), p.columns = columns, p.activation = 1, p.gated = gated;
+            p.side = {static_cast<const float *>(dlow.data()) + ProductSide::first, side.stride, up.view};
             vector_product<bf16>(p, nullptr);
             const auto values = type < LATENT_CUDA_Q8_0 ? as<bf16>(w.values) : w.values;
+            ProductSide kept = side;
+            kept.up = as<bf16>(side.up);
             std::vector<double> expected(static_cast<size_t>(rows) * columns, 0.0);
             for (int r = 0; r < rows; ++r) {
                 for (int o = 0; o < out; ++o) {
-                    double sum = bias[o], other = gated ? bias[out + o] : 0;
+                    double sum = bias[o] + kept.sum(r, o), other = gated ? bias[out + o] + kept.sum(r, out + o) : 0;
                     for (int i = 0; i < in; ++i) {
                         sum += static_cast<double>(x[r * in + i]) * values[o * in + i];
                         if (gated) other += static_cast<double>(x[r * in + i]) * values[(out + o) * in + i];

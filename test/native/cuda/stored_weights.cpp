@@ -96,4 +96,12 @@ StoredWeights StoredWeights::make(int type, int rows, int in, int taps, float sc
     return w;
 }
 
+StoredWeights StoredWeights::of(const std::vector<float> & values, int rows, int in) {
+    StoredWeights w;
+    w.type = LATENT_CUDA_F32, w.rows = rows, w.in = in, w.values = values;
+    w.bytes.resize(values.size() * sizeof(float));
+    std::memcpy(w.bytes.data(), values.data(), w.bytes.size());
+    return w;
+}
+
 }  // namespace cuda_test

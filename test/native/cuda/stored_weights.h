@@ -16,6 +16,8 @@ struct StoredWeights {
     std::vector<float> values;   // [rows][in][taps]
 
     static StoredWeights make(int type, int rows, int in, int taps, float scale, Numbers & numbers);
+    /// Given numbers in float32, of a linear layer.
+    static StoredWeights of(const std::vector<float> & values, int rows, int in);
 };
 
 struct PackedWeights {

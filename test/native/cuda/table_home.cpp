@@ -22,6 +22,12 @@ latent_cuda_tensor * TableHome::tensor(const std::string & name, const std::vect
     return t;
 }
 
+latent_cuda_side TableHome::side(const std::string & name, int rows, const Options & o) {
+    if (!o.low) return {-1, nullptr, 0};
+    const auto & up = weights_.matrix(name + ".up", rows, o.rank);
+    return {o.low->id, tensor(name + ".up", up, {LATENT_CUDA_F32, LATENT_CUDA_MATRIX, rows, o.rank, 1}), o.first};
+}
+
 Rows TableHome::conv(const Rows & x, const std::string & name, int out, int kernel, const Options & o) {
     const int in = static_cast<int>(x.channels);
     latent_cuda_conv c = {};
@@ -31,6 +37,7 @@ Rows TableHome::conv(const Rows & x, const std::string & name, int out, int kern
     c.height = x.height, c.width = x.width, c.stride = o.stride, c.padding = o.padding, c.upsample = o.upsample,
     c.activation = o.activation;
     c.channel_add = o.add ? o.add->id : -1, c.residual = o.residual ? o.residual->id : -1;
+    c.side = side(name, out, o);
     Rows y{x.batch, x.height * (o.upsample ? 2 : 1) / o.stride, x.width * (o.upsample ? 2 : 1) / o.stride, out, -1, {}};
     ok(table().conv(program, &c, &y.id));
     return y;
@@ -41,6 +48,7 @@ Rows TableHome::linear(const Rows & x, const std::string & name, int out, const 
     c.x = x.id, c.weight = tensor(name, weights_.matrix(name, rows, in), {LATENT_CUDA_F32, LATENT_CUDA_MATRIX, rows, in, 1});
     c.bias = tensor(name + ".b", weights_.vector(name + ".b", rows), {LATENT_CUDA_F32, LATENT_CUDA_VECTOR, rows, 1, 1});
     c.activation = o.activation, c.geglu = o.geglu, c.residual = o.residual ? o.residual->id : -1;
+    c.side = side(name, rows, o);
     Rows y{x.batch, x.height, x.width, out, -1, {}};
     ok(table().linear(program, &c, &y.id));
     return y;
@@ -109,6 +117,14 @@ void ExactHome::output_map(const char * name, const Rows & x) {
     for (int64_t i = 0; i < static_cast<int64_t>(planes.size()); ++i)
         planes[i] = x.v[((i / (c * pixels)) * pixels + i % pixels) * c + i / pixels % c];
 }
+double ExactHome::side(const std::string & name, int rows, const Options & o, size_t pixel, int row) {
+    double sum = 0;
+    if (!o.low) return sum;
+    const auto & up = weights_.matrix(name + ".up", rows, o.rank);
+    for (int r = 0; r < o.rank; ++r) sum += o.low->v[pixel * o.low->channels + o.first + r] * up[row * o.rank + r];
+    return sum;
+}
+
 Rows ExactHome::conv(const Rows & x, const std::string & name, int out, int kernel, const Options & o) {
     const int in = static_cast<int>(x.channels), pad = (kernel - 1) / 2, up = o.upsample ? 2 : 1;
     const auto & w = weights_.matrix(name, out, in, kernel);
@@ -125,6 +141,7 @@ Rows ExactHome::conv(const Rows & x, const std::string & name, int out, int kern
                 const double * from = &x.v[((n * x.height + iy / up) * x.width + ix / up) * in];
                 for (int i = 0; i < in; ++i) sum += from[i] * w[(channel * in + i) * kernel * kernel + t];
             }
+            sum += side(name, out, o, y.v.size() / out, channel);
             if (o.add) sum += o.add->v[n * out + channel];
             sum = gate(sum, o.activation);
             if (o.residual) sum += o.residual->v[y.v.size()];
@@ -140,7 +157,7 @@ Rows ExactHome::linear(const Rows & x, const std::string & name, int out, const 
     Rows y{x.batch, x.height, x.width, out, 0, {}};
     for (int64_t row = 0; row < x.batch * x.length(); ++row) {
         const auto sum_of = [&](int channel) {
-            double sum = b[channel];
+            double sum = b[channel] + side(name, rows, o, row, channel);
             for (int i = 0; i < in; ++i) sum += x.v[row * in + i] * w[channel * in + i];
             return sum;
         };

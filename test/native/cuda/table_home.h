@@ -26,6 +26,34 @@ inline void ok(int status) {
     throw std::runtime_error(error.message);
 }
 
+/// A device that is open for a test.
+struct Opened {
+    latent_cuda_device * device = nullptr;
+    explicit Opened(int element = LATENT_CUDA_BF16) { ok(table().device_open(0, element, &device)); }
+    ~Opened() { table().device_close(device); }
+    latent_cuda_memory memory() const {
+        latent_cuda_memory m;
+        ok(table().device_memory(device, &m));
+        return m;
+    }
+};
+
+inline latent_cuda_error last_error() {
+    latent_cuda_error error;
+    table().last_error(&error);
+    return error;
+}
+
+inline bool says(const char * words) {
+    return std::string(last_error().message).find(words) != std::string::npos;
+}
+
+inline std::vector<float> output_of(latent_cuda_program * program, const char * name) {
+    std::vector<float> v(table().output_size(program, name));
+    ok(table().get_output(program, name, v.data(), v.size()));
+    return v;
+}
+
 /// Weights by name, rounded to what the device holds; made on the first use.
 class Weights {
 public:
@@ -60,6 +88,8 @@ struct Options {
     int stride = 1, padding = 0, activation = 0;
     bool upsample = false, geglu = false;
     const Rows *add = nullptr, *residual = nullptr;
+    const Rows * low = nullptr;  // of an adapter: `rank` of its channels from `first`
+    int rank = 0, first = 0;
 };
 
 /// Layers through the table.
@@ -85,6 +115,7 @@ public:
     Rows concat(const Rows & a, const Rows & b);
     Rows silu(const Rows & x);
 
+    latent_cuda_side side(const std::string & name, int rows, const Options & o);
     latent_cuda_tensor * tensor(const std::string & name, const std::vector<float> & values, latent_cuda_tensor_desc desc);
     latent_cuda_tensor * any_tensor() const { return tensors_.begin()->second; }
     latent_cuda_program * program = nullptr;
@@ -115,6 +146,7 @@ public:
     std::map<std::string, std::vector<double>> outputs;
 
 private:
+    double side(const std::string & name, int rows, const Options & o, size_t pixel, int row);
     Weights & weights_;
     std::map<std::string, std::vector<float>> inputs_;
 };
