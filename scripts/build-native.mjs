@@ -67,28 +67,28 @@ function definitions({ tests }) {
 }
 
 /** Runs a cmake-js command (it finds the compilers of every system) with the options that both commands need. */
-function cmakeJs(driver, command, defined, ...args) {
+function cmakeJs(driver, folder, command, defined, ...args) {
   const options = defined.map(([name, value]) => `--CD${name}=${value}`)
-  run(process.execPath, [path.join(driver, 'bin', 'cmake-js'), command, '--out', buildDirectory, '--log-level', 'error', ...options, ...args])
+  run(process.execPath, [path.join(driver, 'bin', 'cmake-js'), command, '--out', folder, '--log-level', 'error', ...options, ...args])
 }
 
-/** Configures the build folder; fast if nothing has changed. */
-export function configureNative({ tests = false, extra = [] } = {}) {
+/** Configures a build folder; fast if nothing has changed. */
+export function configureNative({ tests = false, extra = [], folder = buildDirectory } = {}) {
   checkCMake()
   const driver = packageFolder('cmake-js')
   const defined = definitions({ tests })
   if (driver) {
-    cmakeJs(driver, 'configure', defined, ...(extra.length > 0 ? ['--', ...extra] : []))
+    cmakeJs(driver, folder, 'configure', defined, ...(extra.length > 0 ? ['--', ...extra] : []))
     return
   }
-  const generator = !existsSync(path.join(buildDirectory, 'CMakeCache.txt')) && process.platform !== 'win32' && onPath('ninja') ? ['-G', 'Ninja'] : []
-  run('cmake', ['-S', root, '-B', buildDirectory, ...generator, '-DCMAKE_BUILD_TYPE=Release', ...defined.map(([n, v]) => `-D${n}=${v}`), ...extra])
+  const generator = !existsSync(path.join(folder, 'CMakeCache.txt')) && process.platform !== 'win32' && onPath('ninja') ? ['-G', 'Ninja'] : []
+  run('cmake', ['-S', root, '-B', folder, ...generator, '-DCMAKE_BUILD_TYPE=Release', ...defined.map(([n, v]) => `-D${n}=${v}`), ...extra])
 }
 
 export function buildNative({ jobs = os.availableParallelism?.() ?? os.cpus().length, tests = false, extra = [] } = {}) {
   configureNative({ tests, extra })
   const driver = packageFolder('cmake-js')
-  if (driver) cmakeJs(driver, 'build', definitions({ tests }), '--parallel', String(jobs))
+  if (driver) cmakeJs(driver, buildDirectory, 'build', definitions({ tests }), '--parallel', String(jobs))
   else run('cmake', ['--build', buildDirectory, '--config', 'Release', '--parallel', String(jobs)])
 }
 

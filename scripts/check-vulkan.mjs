@@ -4,8 +4,8 @@
  *
  *   node scripts/check-vulkan.mjs [--make] [--required] [--driver system | FILE.json] [--cache FOLDER] [--build FOLDER] [--fast]
  *
- * --make first builds the library and the tests in --build, with only the shaders that networks use (scripts/glslc-used.sh), and leaves out the tests that take
- * longest; otherwise they must be there:
+ * --make first builds the library and the tests with only the shaders that networks use (scripts/glslc-used.sh), and leaves out the tests that take longest. It
+ * has a build folder of its own, build-vulkan, whose library nothing else loads. Otherwise both must be in --build:
  * `npm run build:native -- -- -DLATENT_VULKAN=ON`, `npm run test:native -- --only graph,backend`. By default the driver is Mesa's software driver, of version 25 or
  * later: that of the system, or of the backports of the Debian release that runs this, unpacked beside the system; Debian 12's own one corrupts memory under
  * ggml. --driver names the description of another one, or takes the system's GPU. --fast computes with 16-bit operands, as users do; the default is float32,
@@ -78,19 +78,25 @@ function mesa(cache) {
   return description
 }
 
-/** The library that a build folder makes (LATENT_ADDON_DIR). */
-function libraryOf(build) {
-  return path.join(path.dirname(build), 'build', 'Release', 'latent-vulkan.so')
+/** The folder where a build writes its library (LATENT_ADDON_DIR); that of --make lies inside the build folder. */
+function addonFolder(build, made) {
+  return made ? path.join(build, 'addon') : path.join(path.dirname(build), 'build', 'Release')
 }
 
 /** Builds the library with few shaders, and the tests. */
 function make(build) {
   const needed = ['glslc', 'cmake'].filter((name) => !onPath(name))
   if (needed.length > 0) throw new Skipped(`${needed.join(' and ')} not installed`)
-  const few = ['-DLATENT_VULKAN=ON', `-DVulkan_GLSLC_EXECUTABLE=${path.join(root, 'scripts', 'glslc-used.sh')}`]
-  if (build === buildDirectory) configureNative({ tests: true, extra: few })
-  else if (spawnSync('cmake', [build, ...few, '-DLATENT_BUILD_TESTS=ON'], { stdio: 'inherit' }).status !== 0)
-    throw new Skipped('CMake does not find what the Vulkan backend needs (SPIRV-Headers, libvulkan-dev); see above')
+  const addon = addonFolder(build, true)
+  const configured = path.join(build, 'CMakeCache.txt')
+  if (existsSync(configured) && !readFileSync(configured, 'utf8').includes(`LATENT_ADDON_DIR:PATH=${addon}\n`))
+    throw new Error(`${build} is another build, which would then have few shaders; use --make with a folder of its own`)
+  const few = ['-DLATENT_VULKAN=ON', `-DVulkan_GLSLC_EXECUTABLE=${path.join(root, 'scripts', 'glslc-used.sh')}`, `-DLATENT_ADDON_DIR=${addon}`]
+  try {
+    configureNative({ tests: true, extra: few, folder: build })
+  } catch (error) {
+    throw new Skipped(`CMake does not find what the Vulkan backend needs (SPIRV-Headers, libvulkan-dev): ${error.message}`, { cause: error })
+  }
   run('cmake', [
     '--build',
     build,
@@ -100,8 +106,8 @@ function make(build) {
   ])
 }
 
-function environment({ driver, cache, fast, build }) {
-  const env = { LATENT_TEST_DEVICE: 'vulkan', XDG_CACHE_HOME: cache, LATENT_VULKAN_LIBRARY: libraryOf(build) }
+function environment({ driver, cache, fast, library }) {
+  const env = { LATENT_TEST_DEVICE: 'vulkan', XDG_CACHE_HOME: cache, LATENT_VULKAN_LIBRARY: library }
   if (!fast) env.LATENT_VULKAN_FLOAT32 = '1'
   if (driver === 'system') return env
   const file = driver ?? mesa(cache)
@@ -151,13 +157,14 @@ await main(async () => {
     },
   })
   if (values.make && values.fast) throw new Error('--make builds the shaders of float32 alone, so it cannot be combined with --fast')
-  const build = path.resolve(values.build ?? buildDirectory)
+  const build = path.resolve(values.build ?? (values.make ? path.join(root, 'build-vulkan') : buildDirectory))
+  const library = path.join(addonFolder(build, values.make), 'latent-vulkan.so')
   const cache = path.resolve(values.cache ?? path.join(root, 'build-vulkan-cache'))
   mkdirSync(cache, { recursive: true })
   try {
-    const env = environment({ driver: values.driver, cache, fast: values.fast, build })
+    const env = environment({ driver: values.driver, cache, fast: values.fast, library })
     if (values.make) make(build)
-    if (!existsSync(libraryOf(build))) throw new Skipped('latent-vulkan.so is not built')
+    if (!existsSync(library)) throw new Skipped('latent-vulkan.so is not built')
     Object.assign(process.env, env)
   } catch (error) {
     if (!(error instanceof Skipped)) throw error
