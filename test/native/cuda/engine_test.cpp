@@ -122,6 +122,32 @@ TEST(engine_cancel) {
 }
 
 #ifndef __CUDACC__
+/// A program is captured once, when it is finished; a run launches its graphs and nothing else.
+TEST(engine_captures_once) {
+    using latent_host::graph_counts;
+    const auto before = graph_counts();
+    {
+        const Opened opened;
+        Weights weights(1);
+        TableHome home(opened.device, weights);
+        build_small_network(home);
+        latent_cuda_measure measure;
+        ok(table().program_measure(home.program, &measure));
+        CHECK(measure.slices > 0 && graph_counts().made == before.made);
+        ok(table().program_finish(home.program));
+        CHECK(graph_counts().made == before.made + measure.slices && graph_counts().launched == before.launched);
+        set_inputs(home.program);
+        for (int run = 1; run <= 3; ++run) {
+            const int64_t outside = graph_counts().outside;
+            ok(table().program_run(home.program, nullptr, nullptr));
+            CHECK(graph_counts().launched == before.launched + run * measure.slices);
+            CHECK(graph_counts().outside == outside);
+        }
+        CHECK(graph_counts().made == before.made + measure.slices && graph_counts().destroyed == before.destroyed);
+    }
+    CHECK(graph_counts().made - before.made == graph_counts().destroyed - before.destroyed);
+}
+
 TEST(engine_out_of_memory) {
     const size_t before = latent_host::held_memory();
     {

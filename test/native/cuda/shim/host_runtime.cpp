@@ -42,6 +42,13 @@ size_t held_memory() {
 size_t held_pinned() {
     return memory().held_pinned;
 }
+GraphCounts & counted() {
+    static GraphCounts counts;
+    return counts;
+}
+GraphCounts graph_counts() {
+    return counted();
+}
 void show_devices(int count) {
     memory().devices = count;
 }
@@ -50,7 +57,7 @@ void run_or_record(cudaStream_t stream, std::function<void()> work) {
     if (stream && stream->capture)
         stream->capture->work.push_back(std::move(work));
     else
-        work();
+        ++counted().outside, work();
 }
 
 }  // namespace latent_host
@@ -161,6 +168,7 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t * graph) {
 }
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t * exec, cudaGraph_t graph, unsigned long long) {
     *exec = new HostGraph(*graph);
+    ++latent_host::counted().made;
     return cudaSuccess;
 }
 cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
@@ -168,10 +176,12 @@ cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
     return cudaSuccess;
 }
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) {
+    ++latent_host::counted().destroyed;
     delete exec;
     return cudaSuccess;
 }
 cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t) {
+    ++latent_host::counted().launched;
     for (const auto & work : exec->work) work();
     return cudaSuccess;
 }
@@ -193,4 +203,7 @@ cudaError_t cudaEventSynchronize(cudaEvent_t) {
 cudaError_t cudaEventElapsedTime(float * milliseconds, cudaEvent_t from, cudaEvent_t to) {
     *milliseconds = std::chrono::duration<float, std::milli>(to->at - from->at).count();
     return cudaSuccess;
+}
+void latent_host_graph_counts(latent_host::GraphCounts * counts) {
+    *counts = latent_host::graph_counts();
 }

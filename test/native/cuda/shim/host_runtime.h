@@ -64,7 +64,15 @@ void limit_memory(size_t bytes);
 /// Bytes of cudaMalloc that are held; pinned ones of cudaMallocHost.
 size_t held_memory();
 size_t held_pinned();
+/// Graphs since the start: instantiated, of these destroyed, and launched; and kernels and copies that ran outside graphs.
+struct GraphCounts {
+    int64_t made = 0, destroyed = 0, launched = 0, outside = 0;
+};
+GraphCounts graph_counts();
 /// Devices that the driver shows; 0: as on a machine without one.
 void show_devices(int count);
 
 }  // namespace latent_host
+
+/// The counts of a library that is loaded.
+extern "C" __attribute__((visibility("default"))) void latent_host_graph_counts(latent_host::GraphCounts * counts);
