@@ -50,7 +50,15 @@ def main():
             run("train_system", system, *given, *pretrain, "--samples", 8, "--out", state, "--log", d / f"{system}.jsonl")
             run("export_system", system, "--state", state, "--vae", d / "vae.pt", "--out", d / "systems")
             assert all((d / "systems" / f"{system}.{end}").exists() for end in ("safetensors", "yaml", "json"))
-        entries = [json.loads(line) for log in ("vae", "text", "train", "night", "one-step", *systems) for line in (d / f"{log}.jsonl").read_text().splitlines()]
+        for network in ("data", "base", "refiner", "student"):
+            given = ["--data", d / "data.sdxl", "--samples", 8, "--batch", 4, "--log", d / f"{network}.jsonl"]
+            teacher = ["--teacher", d / "base.sdxl"] if network == "student" else []
+            run("train_sdxl", network, *released, *given, *teacher, "--count", 40, "--out", d / f"{network}.sdxl")
+        networks = ("base", "refiner", "student")
+        states = [a for network in networks for a in (f"--{network}", d / f"{network}.sdxl")]
+        run("export_sdxl", *released, *states, "--out", d / "sdxl")
+        assert all((d / "sdxl" / f"{network}.{end}").exists() for network in networks for end in ("safetensors", "yaml"))
+        entries = [json.loads(line) for log in ("vae", "text", "train", "night", "one-step", *systems, *networks) for line in (d / f"{log}.jsonl").read_text().splitlines()]
         numbers = [v for e in entries for v in e.values()]
         assert entries and all(math.isfinite(v) for v in numbers), entries
         assert len(json.loads((d / "e.json").read_text())["prompts"]) == 4

@@ -74,8 +74,11 @@ class CLIPTextModel(nn.Module):
         self.text_model = TextModel(vocabulary, width, heads, layers, length)
 
     def forward(self, ids):
-        m = self.text_model
-        x = m.embeddings(ids)
-        for layer in m.encoder.layers:
+        return self.text_model.final_layer_norm(self.hidden(ids, 0))
+
+    def hidden(self, ids, skip=1):
+        """The output of all but the last ``skip`` layers, without the norm, as SDXL reads it."""
+        x = self.text_model.embeddings(ids)
+        for layer in self.text_model.encoder.layers[: len(self.text_model.encoder.layers) - skip]:
             x = layer(x)
-        return m.final_layer_norm(x)
+        return x

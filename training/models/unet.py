@@ -83,19 +83,22 @@ class TransformerBlock(nn.Module):
 
 
 class SpatialTransformer(nn.Module):
-    def __init__(self, dim, heads, ctx_dim):
+    """``linear``: projections as linear layers (SD 2, SDXL) in place of 1x1 convolutions; the same numbers in another shape."""
+
+    def __init__(self, dim, heads, ctx_dim, linear=False):
         super().__init__()
         self.norm = nn.GroupNorm(32, dim, eps=1e-6)
-        self.proj_in = nn.Conv2d(dim, dim, 1)
+        self.proj_in = nn.Linear(dim, dim) if linear else nn.Conv2d(dim, dim, 1)
         self.transformer_blocks = nn.ModuleList([TransformerBlock(dim, heads, ctx_dim)])
-        self.proj_out = nn.Conv2d(dim, dim, 1)
+        self.proj_out = nn.Linear(dim, dim) if linear else nn.Conv2d(dim, dim, 1)
 
     def forward(self, x, context):
-        height, width = x.shape[2:]
-        h = self.proj_in(self.norm(x)).flatten(2).transpose(1, 2)  # (B, hw, dim)
+        size = x.shape[2:]
+        h = F.linear(self.norm(x).flatten(2).transpose(1, 2), self.proj_in.weight.flatten(1), self.proj_in.bias)  # (B, hw, dim)
         for block in self.transformer_blocks:
             h = block(h, context)
-        return x + self.proj_out(h.transpose(1, 2).unflatten(2, (height, width)))
+        h = F.linear(h, self.proj_out.weight.flatten(1), self.proj_out.bias)
+        return x + h.transpose(1, 2).unflatten(2, size)
 
 
 class AttentionBlock(nn.Module):
@@ -149,19 +152,28 @@ class Stage(nn.Sequential):
 
 class UNetModel(nn.Module):
     """``context``: width of the tokens it attends to, None for an AttentionBlock U-Net; ``extra``: channels concatenated to the latents;
-    ``levels``: rows of a table that is added to the embedding of the timestep (the noise levels of SD's x4 upscaler)."""
+    ``levels``: rows of a table that is added to the embedding of the timestep (the noise levels of SD's x4 upscaler); ``vector``: length
+    of a vector that is embedded and added there (SDXL), given to ``forward`` in place of a level; ``middle``: False for none, as in
+    distilled U-Nets."""
 
-    def __init__(self, channels=64, mult=(1, 2, 2), res_blocks=1, attention=(2, 4), context=128, heads=4, latent=4, extra=0, levels=0):
+    def __init__(
+        self, channels=64, mult=(1, 2, 2), res_blocks=1, attention=(2, 4), context=128, heads=4, latent=4, extra=0, levels=0,
+        vector=0, linear=False, middle=True,
+    ):  # fmt: skip
         super().__init__()
 
         def attend(width):
-            return AttentionBlock(width, heads) if context is None else SpatialTransformer(width, heads, context)
+            return AttentionBlock(width, heads) if context is None else SpatialTransformer(width, heads, context, linear)
 
         self.channels, emb = channels, channels * 4
         self.time_embed = nn.Sequential(nn.Linear(channels, emb), nn.SiLU(), nn.Linear(emb, emb))
         if levels:
             self.label_emb = nn.Embedding(levels, emb)
             nn.init.zeros_(self.label_emb.weight)
+        if vector:
+            self.label_emb = nn.Sequential(nn.Sequential(nn.Linear(vector, emb), nn.SiLU(), nn.Linear(emb, emb)))
+            nn.init.zeros_(self.label_emb[0][2].weight)
+            nn.init.zeros_(self.label_emb[0][2].bias)
         self.input_blocks = nn.ModuleList([Stage(nn.Conv2d(latent + extra, channels, 3, padding=1))])
         width, scale, skips = channels, 1, [channels]
         for level, m in enumerate(mult):
@@ -176,7 +188,7 @@ class UNetModel(nn.Module):
                 self.input_blocks.append(Stage(Downsample(width)))
                 skips.append(width)
                 scale *= 2
-        self.middle_block = Stage(ResBlock(width, emb, width), attend(width), ResBlock(width, emb, width))
+        self.middle_block = Stage(ResBlock(width, emb, width), attend(width), ResBlock(width, emb, width)) if middle else Stage()
         self.output_blocks = nn.ModuleList()
         for level, m in reversed(list(enumerate(mult))):
             for i in range(res_blocks + 1):
