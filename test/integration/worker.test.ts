@@ -19,10 +19,15 @@ import {
   type WorkerOptions,
 } from '../../packages/worker/src/index'
 import { Pulse } from '../../packages/worker/src/redis'
+import { holdEngine } from '../helpers/held-engine'
 import { RedisServer, whereRedis } from '../helpers/redis'
 
 const folder = mkdtempSync(path.join(tmpdir(), 'latent-worker-'))
 const model = 'tiny-scenes'
+
+const until = async (is: () => Promise<boolean>) => {
+  while (!(await is())) await wait(10)
+}
 
 whereRedis('worker')('queue and workers', () => {
   let server: RedisServer
@@ -174,7 +179,7 @@ whereRedis('worker')('queue and workers', () => {
     const queue = makeQueue()
     const job = await queue.submit({ id: 'flagged', model, options: options() })
     const redis = new Redis(server.url)
-    await redis.set(`test${name}-cancelled:flagged`, '1') // as if the channel had lost the message and the job could not be removed
+    await redis.set(`test${name}-cancelled:${model}:flagged`, '1') // as if the channel had lost the message and the job could not be removed
     await redis.quit()
     await makeWorker()
     expect(await failure(job)).toMatchObject({ code: 'ERR_CANCELLED' })
@@ -260,7 +265,8 @@ whereRedis('worker')('queue and workers', () => {
     const { onNews, news } = listener()
     const job = await queue.submit({ id: 'noisy', model, options: options(), onNews })
     const redis = new Redis(server.url)
-    for (const text of ['', '{', 'null', '[]', '"x"', '{"type":"nothing"}', '{"type":"preview"}']) await redis.publish(`test${name}-news:noisy`, text)
+    for (const text of ['', '{', 'null', '[]', '"x"', '{"type":"nothing"}', '{"type":"preview"}'])
+      await redis.publish(`test${name}-news:${model}:noisy`, text)
     await redis.quit()
     await makeWorker()
     await job.result
@@ -342,7 +348,7 @@ whereRedis('worker')('queue and workers', () => {
     await queue.close()
     expect(await other.attach('kept', [model], undefined, () => false)).toBeUndefined()
     const redis = new Redis(server.url)
-    expect(await redis.pubsub('NUMSUB', `test${name}-news:kept`)).toEqual([`test${name}-news:kept`, 0])
+    expect(await redis.pubsub('NUMSUB', `test${name}-news:${model}:kept`)).toEqual([`test${name}-news:${model}:kept`, 0])
     await redis.quit()
   })
 
@@ -382,6 +388,53 @@ whereRedis('worker')('queue and workers', () => {
     expect(long.state).toBe('running')
     long.cancel()
     await failure(long)
+  })
+
+  test('the same id of two models is two jobs: each has its own news and outcome, and is cancelled alone', async () => {
+    const queue = makeQueue()
+    using held = holdEngine()
+    const [one, two] = [listener(), listener()]
+    const models = { one: { threads: 1 }, two: { threads: 1 } }
+    const jobs = [
+      await queue.submit({ id: 'same', model: 'one', options: options(), onNews: one.onNews }),
+      await queue.submit({ id: 'same', model: 'two', options: options(), onNews: two.onNews }),
+    ]
+    const workers = await Promise.all(['one', 'two'].map((each) => makeWorker({ name: each, models: { [each]: models[each as 'one' | 'two'] } })))
+    await Promise.all([one, two].map(({ until }) => until(({ type }) => type === 'started')))
+    jobs[0]!.cancel()
+    expect(await failure(jobs[0]!)).toMatchObject({ code: 'ERR_CANCELLED' })
+    await until(async () => (await queue.counts('one')).running === 0)
+    expect(await queue.counts('two')).toEqual({ waiting: 0, running: 1 })
+    held.open()
+    expect((await jobs[1]!.result).worker).toBe('two')
+    expect([one, two].map(({ news }) => news.flatMap((each) => (each.type === 'started' ? [each.worker] : [])))).toEqual([['one'], ['two']])
+    expect(workers).toHaveLength(2)
+  })
+
+  test('a job that is cancelled while its worker is out of reach is cancelled when it is back', async () => {
+    const queue = makeQueue()
+    using held = holdEngine()
+    await makeWorker({ lockMs: 60_000 })
+    const { onNews, until: hear } = listener()
+    const job = await queue.submit({ id: 'away', model, options: options(), onNews })
+    await hear(({ type }) => type === 'started')
+    const redis = new Redis(server.url)
+    const monitor = await redis.monitor()
+    const commands: [command: string, from: string][] = []
+    const subjects = [`test${name}-cancel`, `test${name}-cancelled:${model}:away`, undefined]
+    monitor.on('monitor', (_: string, [command, subject]: string[], from: string) => {
+      if (subjects.includes(subject)) commands.push([command!.toLowerCase(), from])
+    })
+    await redis.set(`test${name}-cancelled:${model}:away`, '1')
+    await redis.client('KILL', 'TYPE', 'pubsub')
+    expect(await failure(job)).toMatchObject({ code: 'ERR_CANCELLED' })
+    monitor.disconnect()
+    await redis.quit()
+    held.open()
+    // The connection has answered once more after its subscription, so that whoever cancels in between is heard.
+    const [, subscriber] = commands.find(([command]) => command === 'subscribe')!
+    const order = commands.flatMap(([command, from]) => (from === subscriber || command === 'exists' ? [command] : []))
+    expect(order.slice(order.indexOf('subscribe'))).toEqual(['subscribe', 'ping', 'exists'])
   })
 
   test('a worker with several models serves them in turns', async () => {
@@ -442,29 +495,5 @@ whereRedis('worker')('queue and workers', () => {
       pulse.stop()
       redis.disconnect()
     }
-  })
-
-  test('a queue or worker with wrong settings is refused', async () => {
-    const wrong: [Partial<WorkerOptions & QueueOptions>, string][] = [
-      [{ redis: 'localhost' }, 'is not an address of Redis'],
-      [{ redis: 'http://localhost' }, 'is not an address of Redis'],
-      [{ redis: 'redis://:pa/ss@host' }, "'redis://***@host' is not an address of Redis"],
-      [{ redis: 7 as never }, 'must be an address of Redis'],
-      [{ queue: 'a:b' }, 'queue must be'],
-      [{ store: '' }, 'store must be'],
-      [{ store: 'https://bucket' }, 'neither a folder nor'],
-      [{ store: 's3://' }, 's3://bucket'],
-    ]
-    for (const [given, message] of wrong) {
-      expect(() => new JobQueue({ ...place(), ...given })).toThrow(message)
-      await expect(createWorker({ ...place(), ...given })).rejects.toThrow(message)
-    }
-    expect(() => new JobQueue({ ...place(), keepMs: 60_000, sweepMs: 30_000 })).toThrow('more than twice sweepMs')
-    await expect(createWorker({ ...place(), models: {} })).rejects.toThrow('at least one model')
-    writeFileSync(path.join(folder, 'file'), '')
-    await expect(createWorker({ ...place(), store: path.join(folder, 'file') })).rejects.toMatchObject({ code: 'ERR_STORE' })
-    await expect(createWorker({ ...place(), lockMs: 1 })).rejects.toThrow('lockMs must be from 500')
-    await expect(createWorker({ ...place(), maxBatch: 65 })).rejects.toThrow('maxBatch must be a whole number from 1 to 64')
-    await expect(createWorker({ ...place(), maxLost: 0.5 })).rejects.toThrow('maxLost must be a whole number')
   })
 })

@@ -8,7 +8,8 @@ import { cancelled, decodeError, QueueError } from './errors.js'
 import { encodeOptions } from './job-options.js'
 import type { ObjectStore } from './objects.js'
 import { protocolVersion, type JobData, type JobNews, type JobResult, type Json, type Priority } from './protocol.js'
-import { connect, namesOf, Pulse, shownUrl, type Names } from './redis.js'
+import { isResult, readNews } from './messages.js'
+import { connect, namesOf, Pulse, resubscribed, shownUrl, type Names } from './redis.js'
 import { readCount, readDuration, readModelName, readQueueName, readRedisUrl, type QueuePlace } from './settings.js'
 import { openStore } from './store.js'
 
@@ -29,7 +30,7 @@ export interface QueueOptions extends QueuePlace {
 export type QueuedJobNews = JobNews | { type: 'queued'; position: number }
 
 export interface JobSubmission {
-  /** 1 to 128 letters, digits, dashes and underscores, not only digits. A second job with the same id is not run; its submitter gets the outcome of the first. Default: random. */
+  /** 1 to 128 letters, digits, dashes and underscores, not only digits. A second job of the model with the same id is not run; its submitter gets the outcome of the first. Default: random. */
   id?: string
   model: string
   /** Options of `generate()`. Images are bytes of a file or a RawImage; options that name files are refused. */
@@ -55,7 +56,7 @@ export interface QueuedJob {
    * somebody else cancelled it.
    */
   readonly result: Promise<JobResult>
-  /** Cancels the job wherever it is; `result` rejects at once. Other submitters of the same id lose it too. */
+  /** Cancels the job wherever it is; `result` rejects at once. Other submitters of the same job lose it too. */
   cancel(reason?: unknown): void
 }
 
@@ -75,6 +76,8 @@ const forgotten = 'forgotten'
 class Watch implements QueuedJob {
   state: 'queued' | 'running' | 'done' = 'queued'
   readonly result: Promise<JobResult>
+  /** What its names in Redis end with. */
+  readonly name: string
   position = -1
   /** Whether Redis had the job; only then a sweep that does not find it adds it again. */
   placed = false
@@ -91,7 +94,9 @@ class Watch implements QueuedJob {
     readonly tell: ((news: QueuedJobNews) => void) | undefined,
     readonly cancel: (reason?: unknown) => void,
     readonly ended: () => void,
+    names: Names,
   ) {
+    this.name = names.job(model, id)
     this.result = new Promise((resolve, reject) => ([this.#resolve, this.#reject] = [resolve, reject]))
     this.result.catch(() => {}) // whoever is interested awaits it
   }
@@ -147,8 +152,15 @@ export class JobQueue implements AsyncDisposable {
     this.#pulse = new Pulse(this.#redis)
     this.#subscriber = connect(url, () => {})
     this.#subscriber.on('message', (channel: string, text: string) => this.#hear(channel, text))
-    // News may have been missed.
-    this.#subscriber.on('ready', () => void this.#sweep())
+    // News may have been missed, and those to come are heard.
+    this.#subscriber.on(
+      'ready',
+      () =>
+        void resubscribed(this.#subscriber).then(
+          () => this.#sweep(),
+          () => {},
+        ),
+    )
     this.#timers = [setInterval(() => void this.#sweep(), sweepMs), setInterval(() => void this.#place(), 1000)]
     for (const timer of this.#timers) timer.unref()
   }
@@ -176,7 +188,7 @@ export class JobQueue implements AsyncDisposable {
     const watch = await this.#watch({ id, model, data, note, priority }, onNews)
     try {
       const place = async () => {
-        if (submission.id !== undefined) await this.#admitAgain(id)
+        if (submission.id !== undefined) await this.#admitAgain(watch)
         await this.#add(watch, data)
       }
       await this.#inTime(place(), () => this.#takeBack(watch))
@@ -253,7 +265,7 @@ export class JobQueue implements AsyncDisposable {
       const job = await this.#queue(model).getJob(id)
       if (!job?.finishedOn) return
       // First, so that nobody who still follows the job takes it for lost and adds it again.
-      await this.#redis.set(this.#names.cancelled(id), forgotten, 'PX', this.#keepMs, 'NX')
+      await this.#redis.set(this.#names.cancelled(this.#names.job(model, id)), forgotten, 'PX', this.#keepMs, 'NX')
       await job.remove()
     }
     await this.#inTime(remove())
@@ -332,13 +344,14 @@ export class JobQueue implements AsyncDisposable {
         this.#cancel(watch)
       },
       () => this.#forget(watch),
+      this.#names,
     )
-    const known = this.#watches.get(id)
+    const known = this.#watches.get(watch.name)
     if (known) known.add(watch)
     else {
-      this.#watches.set(id, new Set([watch]))
+      this.#watches.set(watch.name, new Set([watch]))
       try {
-        await this.#inTime(this.#subscriber.subscribe(this.#names.news(id)))
+        await this.#inTime(this.#subscriber.subscribe(this.#names.news(watch.name)))
       } catch (error) {
         this.#forget(watch)
         throw error
@@ -348,10 +361,10 @@ export class JobQueue implements AsyncDisposable {
   }
 
   #forget(watch: Watch): void {
-    const watches = this.#watches.get(watch.id)
+    const watches = this.#watches.get(watch.name)
     if (!watches?.delete(watch) || watches.size > 0) return
-    this.#watches.delete(watch.id)
-    if (!this.#closed) this.#subscriber.unsubscribe(this.#names.news(watch.id)).catch(() => {})
+    this.#watches.delete(watch.name)
+    if (!this.#closed) this.#subscriber.unsubscribe(this.#names.news(watch.name)).catch(() => {})
   }
 
   async #add({ id, model, priority }: Watch, data: JobData): Promise<void> {
@@ -367,31 +380,31 @@ export class JobQueue implements AsyncDisposable {
   }
 
   /** A job whose outcome was deleted may be submitted again; its mark would end it. */
-  async #admitAgain(id: string): Promise<void> {
-    const name = this.#names.cancelled(id)
+  async #admitAgain(job: Watch): Promise<void> {
+    const name = this.#names.cancelled(job.name)
     if ((await this.#redis.get(name)) === forgotten) await this.#redis.del(name)
   }
 
   /** Removes a job that reached Redis after its submission had failed. One that has begun goes on: another try with its id gets the outcome. */
-  #takeBack({ id, model, data }: Watch): void {
+  #takeBack({ id, model, data, name }: Watch): void {
     const work = async () => {
-      if (this.#closed || this.#watches.has(id)) return
+      if (this.#closed || this.#watches.has(name)) return
       const job = await this.#queue(model).getJob(id)
       // Somebody else's job with the same id stays.
-      if (!job || job.finishedOn || job.data.nonce !== data?.nonce || this.#watches.has(id)) return
+      if (!job || job.finishedOn || job.data.nonce !== data?.nonce || this.#watches.has(name)) return
       await job.remove().catch(() => {}) // fails for a running one
     }
     work().catch(() => {}) // Redis went away again
   }
 
   /** Marks it, so that no worker takes it up; tells the worker that runs it; and removes it if it waits. */
-  #cancel({ id, model }: Watch): void {
+  #cancel({ id, model, name }: Watch): void {
     const work = async () => {
-      await this.#redis.set(this.#names.cancelled(id), '1', 'PX', this.#keepMs)
-      await this.#redis.publish(this.#names.cancel, id)
+      await this.#redis.set(this.#names.cancelled(name), '1', 'PX', this.#keepMs)
+      await this.#redis.publish(this.#names.cancel, name)
       const job = await this.#queue(model).getJob(id)
       await job?.remove().catch(() => {}) // fails for a running one, which its worker ends
-      await this.#redis.publish(this.#names.news(id), JSON.stringify({ type: 'changed' } satisfies JobNews))
+      await this.#redis.publish(this.#names.news(name), JSON.stringify({ type: 'changed' } satisfies JobNews))
     }
     const cancelling = work()
       .catch((error: unknown) => {
@@ -402,8 +415,8 @@ export class JobQueue implements AsyncDisposable {
   }
 
   #hear(channel: string, text: string): void {
-    const id = channel.slice(this.#names.news('').length)
-    const watches = [...(this.#watches.get(id) ?? [])].filter(({ state }) => state !== 'done')
+    const name = channel.slice(this.#names.news('').length)
+    const watches = [...(this.#watches.get(name) ?? [])].filter(({ state }) => state !== 'done')
     if (watches.length === 0) return
     const news = readNews(text)
     if (!news) return
@@ -434,7 +447,7 @@ export class JobQueue implements AsyncDisposable {
       else if (isResult(job.returnvalue)) watch.settle({ result: job.returnvalue })
       else watch.settle({ error: new QueueError('ERR_QUEUE', 'The job has a result that this version does not understand') })
     } else if (!job) {
-      if (await this.#redis.exists(this.#names.cancelled(watch.id))) watch.settle({ error: cancelled() })
+      if (await this.#redis.exists(this.#names.cancelled(watch.name))) watch.settle({ error: cancelled() })
       else if (!watch.data)
         watch.settle({ error: new QueueError('ERR_QUEUE', 'The job is gone: its outcome was not kept for longer, or Redis has lost it') })
       else if (watch.placed && this.#isOpen(watch)) {
@@ -482,46 +495,4 @@ export class JobQueue implements AsyncDisposable {
       this.#placing = false
     }
   }
-}
-
-/** News of a worker; undefined for anything else. */
-function readNews(text: string): JobNews | undefined {
-  let news: Partial<Record<string, unknown>> | null
-  try {
-    news = JSON.parse(text) as typeof news
-  } catch {
-    return undefined
-  }
-  const numbers = (...keys: string[]) => keys.every((key) => typeof news![key] === 'number')
-  const isValid = {
-    changed: () => true,
-    started: () => typeof news!.worker === 'string',
-    progress: () => typeof news!.phase === 'string' && numbers('step', 'steps', 'elapsedMs'),
-    preview: () => typeof news!.png === 'string' && numbers('step', 'steps', 'index'),
-  }
-  const type = news?.type
-  return typeof type === 'string' && Object.hasOwn(isValid, type) && isValid[type as keyof typeof isValid]() ? (news as JobNews) : undefined
-}
-
-function isResult(value: unknown): value is JobResult {
-  const object = (given: unknown): Record<string, unknown> | undefined =>
-    typeof given === 'object' && given !== null ? (given as Record<string, unknown>) : undefined
-  const { images, seed, options, timings, warnings, promptTokens, worker } = object(value) ?? {}
-  const isImage = (image: unknown) => {
-    const { key, bytes, width, height, metadata } = object(image) ?? {}
-    return typeof key === 'string' && [bytes, width, height].every((each) => typeof each === 'number') && object(metadata) !== undefined
-  }
-  const times = object(timings)
-  return (
-    Array.isArray(images) &&
-    images.every(isImage) &&
-    typeof seed === 'string' &&
-    /^\d{1,20}$/.test(seed) &&
-    object(options) !== undefined &&
-    times !== undefined &&
-    ['loadMs', 'encodeMs', 'sampleMs', 'decodeMs'].every((name) => typeof times[name] === 'number') &&
-    Array.isArray(warnings) &&
-    typeof promptTokens === 'number' &&
-    typeof worker === 'string'
-  )
 }

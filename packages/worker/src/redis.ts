@@ -4,12 +4,14 @@ import { Redis, type RedisOptions } from 'ioredis'
 /** Prefix of BullMQ's keys, which are PREFIX:MODEL:...; the other names differ from these by a dash. */
 export interface Names {
   prefix: string
+  /** What the names of a job end with. Ids of two models are not the same job. */
+  job(model: string, id: string): string
   /** Channel of a job's news. */
-  news(id: string): string
-  /** Channel on which cancelled jobs are named. */
+  news(job: string): string
+  /** Channel that tells which jobs are cancelled. */
   cancel: string
   /** Set for a cancelled job, for workers that were not listening. */
-  cancelled(id: string): string
+  cancelled(job: string): string
   /** The request that an idempotency key belongs to. */
   claim(hash: string): string
 }
@@ -17,9 +19,10 @@ export interface Names {
 export function namesOf(prefix: string): Names {
   return {
     prefix,
-    news: (id) => `${prefix}-news:${id}`,
+    job: (model, id) => `${model}:${id}`,
+    news: (job) => `${prefix}-news:${job}`,
     cancel: `${prefix}-cancel`,
-    cancelled: (id) => `${prefix}-cancelled:${id}`,
+    cancelled: (job) => `${prefix}-cancelled:${job}`,
     claim: (hash) => `${prefix}-claim:${hash}`,
   }
 }
@@ -79,4 +82,9 @@ export function shownUrl(url: string): string {
   if (shown.password !== '') shown.password = '***'
   shown.search = '' // ioredis takes a password from there, too
   return shown.href
+}
+
+/** Until a connection that is back has its subscriptions back, too. */
+export async function resubscribed(subscriber: Redis): Promise<void> {
+  await subscriber.ping() // they were sent before
 }

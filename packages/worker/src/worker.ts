@@ -11,7 +11,7 @@ import { decodeOptions, plainOptions, readJob } from './job-options.js'
 import { serveHealth, WorkerMetrics, type Outcome } from './metrics.js'
 import type { ObjectStore } from './objects.js'
 import type { JobData, JobNews, JobResult, ResultImage } from './protocol.js'
-import { connect, namesOf, Pulse, shownUrl, type Names } from './redis.js'
+import { connect, namesOf, Pulse, resubscribed, shownUrl, type Names } from './redis.js'
 import { readCount, readDuration, readModelName, readQueueName, readRedisUrl, type QueuePlace } from './settings.js'
 import { openStore } from './store.js'
 
@@ -115,9 +115,9 @@ class FleetWorker implements RunningWorker {
   readonly #log: (line: string) => void
   /** The model whose job has the device. */
   #serving: string | undefined
-  /** Jobs that this worker holds. */
+  /** Jobs that this worker holds, by model and id. */
   readonly #held = new Map<string, AbortController>()
-  /** Jobs that are made together, by id. */
+  /** Jobs that are made together, by model and id. */
   readonly #batches = new Map<string, Batch>()
   #pruning: NodeJS.Timeout | undefined
   #health: Server | undefined
@@ -142,8 +142,16 @@ class FleetWorker implements RunningWorker {
     this.#redis = connect(url, (error) => this.#log(`Redis at ${shownUrl(url)}: ${error.message}`))
     this.#pulse = new Pulse(this.#redis)
     this.#subscriber = connect(url, () => {})
-    this.#subscriber.on('message', (_: string, id: string) => this.#held.get(id)?.abort(cancelled()))
-    this.#subscriber.on('ready', () => void this.#lookForCancelled()) // while it was away, nobody could tell
+    this.#subscriber.on('message', (_: string, job: string) => this.#held.get(job)?.abort(cancelled()))
+    // While it was away, nobody could tell. Those who cancel from now on are heard.
+    this.#subscriber.on(
+      'ready',
+      () =>
+        void resubscribed(this.#subscriber).then(
+          () => this.#lookForCancelled(),
+          () => {},
+        ),
+    )
     this.#subscriber.subscribe(this.#names.cancel).catch(() => {}) // repeated by the connection whenever it is back
     this.#workers = served.map((model) => {
       const worker: Worker<JobData, JobResult> = new Worker<JobData, JobResult>(model, async (job, token) => this.#process(job, token!), {
@@ -166,14 +174,14 @@ class FleetWorker implements RunningWorker {
         this.#log((reported = message)) // once, though BullMQ tries again and again
       })
       worker.on('lockRenewalFailed', (ids) => {
-        for (const id of ids) this.#held.get(id)?.abort(lockLost)
+        for (const id of ids) this.#held.get(this.#names.job(model, id))?.abort(lockLost)
       })
       worker.on('stalled', (id) => {
         this.#log(`job ${id} is run again, because its worker was lost`)
-        void this.#tellChanged(id)
+        void this.#tellChanged(model, id)
       })
-      worker.on('completed', ({ id }) => void this.#tellChanged(id!))
-      worker.on('failed', (job) => job && void this.#tellChanged(job.id!))
+      worker.on('completed', ({ id }) => void this.#tellChanged(model, id!))
+      worker.on('failed', (job) => job && void this.#tellChanged(model, job.id!))
       return worker
     })
     this.#pruneDaily(keepObjectsMs)
@@ -229,13 +237,17 @@ class FleetWorker implements RunningWorker {
     this.#health?.close()
   }
 
-  async #tellChanged(id: string): Promise<void> {
-    await new Reporter(this.#redis, this.#names.news(id)).send({ type: 'changed' })
+  async #tellChanged(model: string, id: string): Promise<void> {
+    await new Reporter(this.#redis, this.#names.news(this.#names.job(model, id))).send({ type: 'changed' })
+  }
+
+  #nameOf({ queueName, id }: Job<JobData, JobResult>): string {
+    return this.#names.job(queueName, id!)
   }
 
   async #lookForCancelled(): Promise<void> {
-    for (const [id, control] of this.#held) {
-      const isCancelled = await this.#redis.exists(this.#names.cancelled(id)).catch(() => 0)
+    for (const [job, control] of this.#held) {
+      const isCancelled = await this.#redis.exists(this.#names.cancelled(job)).catch(() => 0)
       if (isCancelled) control.abort(cancelled())
     }
   }
@@ -252,7 +264,7 @@ class FleetWorker implements RunningWorker {
 
   /** Runs a job that was taken from the queue, alone or with those that follow it. */
   async #process(job: Job<JobData, JobResult>, token: string): Promise<JobResult> {
-    const batch = this.#batches.get(job.id!)
+    const batch = this.#batches.get(this.#nameOf(job))
     if (batch) return this.#serve(job, token, batch)
     const model = job.queueName
     if (!this.#begin(model)) {
@@ -278,13 +290,13 @@ class FleetWorker implements RunningWorker {
     const batch = new Batch()
     const runs: Promise<unknown>[] = []
     const add = (job: Job<JobData, JobResult>, its: string) => {
-      const id = job.id!
-      batch.add(id)
-      this.#batches.set(id, batch)
+      const name = this.#nameOf(job)
+      batch.add(name)
+      this.#batches.set(name, batch)
       const run = worker.processJob(job, its, () => false).catch((error: unknown) => this.#log((error as Error).message))
       const leave = () => {
-        this.#batches.delete(id)
-        batch.leave(id)
+        this.#batches.delete(name)
+        batch.leave(name)
       }
       runs.push(run.finally(leave))
     }
@@ -304,11 +316,12 @@ class FleetWorker implements RunningWorker {
   async #serve(job: Job<JobData, JobResult>, token: string, batch?: Batch): Promise<JobResult> {
     const id = job.id!
     const control = new AbortController()
-    this.#held.set(id, control)
+    const name = this.#nameOf(job)
+    this.#held.set(name, control)
     const { signal } = control
     const end = (outcome: Outcome) => this.#metrics.left(job.queueName, outcome)
     try {
-      if (await this.#redis.exists(this.#names.cancelled(id))) throw cancelled()
+      if (await this.#redis.exists(this.#names.cancelled(name))) throw cancelled()
       const result = await this.#run(job, signal, batch)
       end('succeeded')
       return result
@@ -331,7 +344,7 @@ class FleetWorker implements RunningWorker {
       const text = encodeError(error)
       throw again ? new Error(text, { cause: thrown }) : new UnrecoverableError(text)
     } finally {
-      this.#held.delete(id)
+      this.#held.delete(name)
     }
   }
 
@@ -371,11 +384,11 @@ class FleetWorker implements RunningWorker {
     if (data.model !== job.queueName)
       throw new QueueError('ERR_QUEUE', `The job is for the model '${data.model.slice(0, 100)}', but waited for '${job.queueName}'`)
     signal.throwIfAborted()
-    const reporter = new Reporter(this.#redis, this.#names.news(job.id!))
+    const reporter = new Reporter(this.#redis, this.#names.news(this.#nameOf(job)))
     void reporter.send({ type: 'started', worker: this.name })
     const options = await decodeOptions(data, this.#store)
     const start = () => this.#host.generate({ ...options, model: data.model, signal })
-    const running = batch ? (await batch.start(job.id!, start)).value : start()
+    const running = batch ? (await batch.start(this.#nameOf(job), start)).value : start()
     for await (const event of running) {
       if (event.type === 'progress') reporter.progress(event)
       else if (event.type === 'preview') reporter.preview(event.image, event)
