@@ -6,9 +6,13 @@ const open = () => false
 const refused = (status: number) => new QueueError('ERR_STORE', `refused with ${status}`, { retriable: true, status })
 
 test('a store that never answers ends at the deadline, as 503', async () => {
-  const read = jest.fn(() => new Promise<never>(() => {}))
+  const signals: AbortSignal[] = []
+  const read = (signal: AbortSignal) => {
+    signals.push(signal)
+    return new Promise<never>(() => {})
+  }
   await expect(readPatiently(read, open, 50)).rejects.toMatchObject({ statusCode: 503, code: 'ERR_STORE', retryAfter: 5 })
-  expect(read).toHaveBeenCalledTimes(1)
+  expect(signals.map(({ aborted }) => aborted)).toEqual([true]) // the read is ended, not only abandoned
 })
 
 test('an answer that stays the same is not asked for again', async () => {

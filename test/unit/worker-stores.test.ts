@@ -53,6 +53,14 @@ describe.each<[string, () => ObjectStore]>([
       await expect(store.get(key)).rejects.toThrow('is not a key of an object store')
   })
 
+  test('a reading that nobody waits for any more is ended', async () => {
+    const store = open()
+    const key = await store.put(png('one'))
+    const reason = new Error('nobody waits')
+    await expect(store.get(key, AbortSignal.abort(reason))).rejects.toBe(reason)
+    expect(Buffer.from(await store.get(key, new AbortController().signal)).equals(png('one'))).toBe(true)
+  })
+
   test('many at once', async () => {
     const store = open()
     const keys = await Promise.all(Array.from({ length: 40 }, (_, i) => store.put(png(String(i % 10)))))
@@ -197,6 +205,21 @@ describe('S3', () => {
       retriable: true,
       message: expect.stringMatching(/307; redirects are not followed: check the region and the endpoint$/) as string,
     })
+  })
+
+  test('a reading from a store that hangs is ended by its signal, without another try', async () => {
+    const store = s3Store({ timeoutMs: 60_000 })
+    const key = await store.put(png('hangs'))
+    s3.requests.length = 0
+    s3.faults = ['hang']
+    const control = new AbortController()
+    const reason = new Error('nobody waits')
+    const reading = store.get(key, control.signal)
+    reading.catch(() => {})
+    while (s3.requests.length === 0) await new Promise((resolve) => setTimeout(resolve, 5))
+    control.abort(reason)
+    await expect(reading).rejects.toBe(reason)
+    expect(s3.requests).toHaveLength(1)
   })
 
   test('a store that names the region of the bucket: the error tells it', async () => {

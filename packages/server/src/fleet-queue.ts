@@ -190,7 +190,7 @@ export class FleetQueue extends WaitingRoom {
       images: images.map(({ key, width, height, metadata }) => {
         const png = () =>
           readPatiently(
-            () => this.#queue.store.get(key),
+            (signal) => this.#queue.store.get(key, signal),
             () => this.isClosing,
           )
         return { width, height, metadata, png, raw: async () => RawImage.read(await png()) }

@@ -33,13 +33,14 @@ export class DirectoryStore implements ObjectStore {
     }
   }
 
-  async get(key: string): Promise<Uint8Array> {
+  async get(key: string, signal?: AbortSignal): Promise<Uint8Array> {
     const file = this.#fileOf(key)
     let bytes: Uint8Array
     try {
-      bytes = await readWhole(file)
+      bytes = await readWhole(file, signal)
       await this.#touch(file, bytes.byteLength).catch(() => false) // its age counts from the last use; the folder may be read-only
     } catch (error) {
+      signal?.throwIfAborted()
       if (codeOf(error) === 'ENOENT') throw new QueueError('ERR_OBJECT_MISSING', `There is no object ${key}; objects are deleted after some time`)
       throw failure('read', error)
     }
@@ -101,12 +102,13 @@ async function writeWhole(file: string, bytes: Uint8Array): Promise<void> {
   }
 }
 
-async function readWhole(file: string): Promise<Uint8Array> {
+async function readWhole(file: string, signal?: AbortSignal): Promise<Uint8Array> {
+  signal?.throwIfAborted()
   const handle = await open(file, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)) // a named pipe must not block
   try {
     const status = await handle.stat()
     if (!status.isFile() || status.size > maxObjectBytes) throw new Error(`${path.basename(file)} is not a file of at most ${maxObjectBytes} bytes`)
-    return await handle.readFile()
+    return await handle.readFile(signal ? { signal } : {})
   } finally {
     await handle.close()
   }

@@ -9,7 +9,7 @@ import { protocolVersion, type JobData, type Json } from './protocol.js'
 const plain = [
   ...['prompt', 'negativePrompt', 'steps', 'guidanceScale', 'imageGuidanceScale', 'guidanceRescale', 'guidanceInterval', 'sampler', 'schedule'],
   ...['timesteps', 'preset', 'eta', 'rng', 'clipSkip', 'emphasis', 'width', 'height', 'count', 'strength', 'classId', 'boxes', 'noiseLevel', 'sizes'],
-  ...['refinerSwitchAt', 'deepCache', 'denoisingStart', 'denoisingEnd', 'variationStrength', 'hires'],
+  ...['refinerSwitchAt', 'deepCache', 'variationStrength', 'hires'],
 ] as const
 const images = ['image', 'mask', 'semanticMap', 'depthMap'] as const
 const seeds = ['seed', 'variationSeed']
@@ -106,12 +106,12 @@ export function readJob(data: unknown): JobData {
 }
 
 /** The options of a checked job for `generate()`, with its images from the store. */
-export async function decodeOptions({ options }: JobData, store: ObjectStore): Promise<HostGenerateOptions> {
+export async function decodeOptions({ options }: JobData, store: ObjectStore, signal?: AbortSignal): Promise<HostGenerateOptions> {
   const decoded: Record<string, unknown> = { ...options }
   for (const key of seeds) if (options[key] !== undefined) decoded[key] = BigInt(options[key] as string)
   const fetches = images
     .filter((key) => options[key] !== undefined)
-    .map(async (key): Promise<[ImageOption, Uint8Array]> => [key, await store.get((options[key] as { object: string }).object)])
+    .map(async (key): Promise<[ImageOption, Uint8Array]> => [key, await store.get((options[key] as { object: string }).object, signal)])
   return { ...decoded, ...Object.fromEntries(await Promise.all(fetches)) }
 }
 

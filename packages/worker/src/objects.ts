@@ -9,8 +9,11 @@ import { QueueError } from './errors.js'
 export interface ObjectStore {
   /** @returns the key @throws QueueError `ERR_STORE` if the store cannot be written */
   put(bytes: Uint8Array): Promise<string>
-  /** @throws QueueError `ERR_OBJECT_MISSING` if it does not exist or is damaged, `ERR_STORE` if the store cannot be read */
-  get(key: string): Promise<Uint8Array>
+  /**
+   * `signal` ends the reading.
+   * @throws QueueError `ERR_OBJECT_MISSING` if it does not exist or is damaged, `ERR_STORE` if the store cannot be read, the reason of the signal
+   */
+  get(key: string, signal?: AbortSignal): Promise<Uint8Array>
   /** Deletes what was neither written nor read for this many milliseconds; absent if the store expires objects by itself. */
   prune?(unusedMs: number): Promise<number>
 }

@@ -1,5 +1,6 @@
 /** Objects in an S3-compatible store: AWS S3, MinIO, Ceph, Cloudflare R2 and others. */
 import { AwsClient } from 'aws4fetch'
+import { setTimeout as wait } from 'node:timers/promises'
 import { QueueError } from './errors.js'
 import { hashInKey, keyOf, maxObjectBytes, types, verified, type ObjectStore } from './objects.js'
 
@@ -81,9 +82,9 @@ export class S3Store implements ObjectStore {
     return key
   }
 
-  async get(key: string): Promise<Uint8Array> {
+  async get(key: string, signal?: AbortSignal): Promise<Uint8Array> {
     hashInKey(key)
-    const reply = await this.#send('GET', key, {})
+    const reply = await this.#send('GET', key, { ...(signal ? { stop: signal } : {}) })
     const { status, bytes } = reply
     if (status === 404) throw new QueueError('ERR_OBJECT_MISSING', `There is no object ${key}; objects are deleted after some time`)
     if (status !== 200) throw this.#refused('read', key, reply)
@@ -121,14 +122,20 @@ export class S3Store implements ObjectStore {
     }
   }
 
-  async #send(method: string, key: string, { body, headers }: { body?: Uint8Array; headers?: Record<string, string> }): Promise<Reply> {
+  async #send(
+    method: string,
+    key: string,
+    { body, headers, stop }: { body?: Uint8Array; headers?: Record<string, string>; stop?: AbortSignal },
+  ): Promise<Reply> {
     const url = `${this.#address}/${hashInKey(key).slice(0, 2)}/${key}`
     for (let tried = 0; ; tried++) {
+      stop?.throwIfAborted()
       // The client's own tries would go on after a deadline.
       const client = new AwsClient({ ...(await this.#readCredentials()), service: 's3', region: this.#region, retries: 0 })
       const again = tried < this.#retries
       try {
-        const signal = AbortSignal.timeout(this.#timeoutMs)
+        const late = AbortSignal.timeout(this.#timeoutMs)
+        const signal = stop ? AbortSignal.any([late, stop]) : late
         const request = await client.sign(url, {
           method,
           ...(headers ? { headers } : {}),
@@ -145,13 +152,14 @@ export class S3Store implements ObjectStore {
           }
       } catch (error) {
         if (error instanceof QueueError) throw error
+        stop?.throwIfAborted()
         if (!again) {
           const { cause } = error as Error
           const reason = cause instanceof Error && cause.message !== '' ? cause.message : (error as Error).message
           throw new QueueError('ERR_STORE', `The object store does not answer: ${reason}`, { retriable: true, cause: error })
         }
       }
-      await new Promise((resolve) => setTimeout(resolve, Math.random() * 100 * 2 ** tried))
+      await wait(Math.random() * 100 * 2 ** tried, undefined, stop ? { signal: stop } : {}).catch(() => {}) // the next try tells why
     }
   }
 }

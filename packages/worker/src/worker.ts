@@ -386,7 +386,7 @@ class FleetWorker implements RunningWorker {
     signal.throwIfAborted()
     const reporter = new Reporter(this.#redis, this.#names.news(this.#nameOf(job)))
     void reporter.send({ type: 'started', worker: this.name })
-    const options = await decodeOptions(data, this.#store)
+    const options = await decodeOptions(data, this.#store, signal)
     const start = () => this.#host.generate({ ...options, model: data.model, signal })
     const running = batch ? (await batch.start(this.#nameOf(job), start)).value : start()
     for await (const event of running) {
