@@ -777,7 +777,7 @@ export declare function estimateMemory(source?: ModelSource, request?: EstimateR
 
 /** Options of {@link estimateMemory}. */
 export declare interface EstimateRequest extends LoadOptions {
-    /** Pixels. Default: the model's. */
+    /** Pixels; for `hires`, of its second pass. Default: the model's. */
     width?: number;
     height?: number;
     /** 1 halves the batch of the network (for editing models together with `imageGuidanceScale: 1`). Default: the model's. */
@@ -2497,7 +2497,10 @@ export declare interface TextInputs {
 export declare interface TextResolvedOptions extends ResolvedCommon, ResolvedImageToImage, ResolvedPrompts, RefinerOptions {
 }
 
-/** Milliseconds spent in each phase. */
+/**
+ * Milliseconds spent in each phase. Calls that run together ({@link HostOptions.maxBatch}) share the time of sampling, and of loading weights in it: these are the
+ * same for all of them, not a part for each.
+ */
 export declare interface Timings {
     loadMs: number;
     encodeMs: number;

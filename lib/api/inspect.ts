@@ -40,7 +40,7 @@ export async function describeModel(source: ModelSource | undefined, options: Lo
 
 /** Options of {@link estimateMemory}. */
 export interface EstimateRequest extends LoadOptions {
-  /** Pixels. Default: the model's. */
+  /** Pixels; for `hires`, of its second pass. Default: the model's. */
   width?: number
   height?: number
   /** 1 halves the batch of the network (for editing models together with `imageGuidanceScale: 1`). Default: the model's. */

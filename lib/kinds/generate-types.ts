@@ -283,7 +283,10 @@ export interface AnyResolvedOptions extends ResolvedCommon, ResolvedImageToImage
 /** The options of a finished {@link DiffusionPipeline.generate} call with every default filled in. Passing them again repeats the call. */
 export type ResolvedOptions<K extends ModelKind = ModelKind> = [ModelKind] extends [K] ? AnyResolvedOptions : ResolvedOptionsByKind[K]
 
-/** Milliseconds spent in each phase. */
+/**
+ * Milliseconds spent in each phase. Calls that run together ({@link HostOptions.maxBatch}) share the time of sampling, and of loading weights in it: these are the
+ * same for all of them, not a part for each.
+ */
 export interface Timings {
   loadMs: number
   encodeMs: number

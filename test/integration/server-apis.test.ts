@@ -46,6 +46,7 @@ test('requests cannot choose a refiner; options in a form are read', async () =>
   const reply = await fetch(`${server.url}/v1/images/edits`, { method: 'POST', body: form })
   const { latent, usage } = (await reply.json()) as { latent: { seeds: string[]; options: object }; usage: { input_tokens: number } }
   expect(latent).toMatchObject({ seeds: ['5'], options: { strength: 0.5 } })
+  expect(latent).not.toHaveProperty('variationSeeds')
   expect(usage.input_tokens).toBe(77)
   form.set('latent', '[1]')
   expect((await fetch(`${server.url}/v1/images/edits`, { method: 'POST', body: form })).status).toBe(400)
@@ -115,7 +116,11 @@ test('variations: the same image from all three APIs, with the seeds of every im
   expect(info).toMatchObject({ all_seeds: [5, 5], subseed: 9, all_subseeds: [9, 10], subseed_strength: 0.5 })
   expect(info.infotexts[1]).toContain('Variation seed: 10, Variation seed strength: 0.5')
   const openai = await ask(server, '/v1/images/generations', { body: { ...common, n: 2, variation_seed: 9, variation_strength: 0.5 } })
-  expect(openai.json.latent).toMatchObject({ seeds: ['5', '5'], options: { variationSeed: '9', variationStrength: 0.5 } })
+  expect(openai.json.latent).toMatchObject({
+    seeds: ['5', '5'],
+    variationSeeds: ['9', '10'],
+    options: { variationSeed: '9', variationStrength: 0.5 },
+  })
   const { json: job } = await ask(server, '/latent/v1/jobs', { body: { ...common, count: 2, variationSeed: '9', variationStrength: 0.5 } })
   await ask(server, job.links.events)
   const { result } = (await ask(server, `/latent/v1/jobs/${job.id}`)).json

@@ -249,13 +249,18 @@ async function answer(context: Context, request: FastifyRequest, reply: FastifyR
       if (asked.asUrl) data.push({ url: `${request.protocol}://${request.headers.host!}${filesPath}/${urls.add(file, format)}` })
       else data.push({ b64_json: file.toString('base64') })
     }
-    const seeds = images.map((_, i) => String(seedsOf(result, i).seed))
+    const seeds = images.map((_, i) => seedsOf(result, i))
+    const varied = seeds.flatMap(({ variationSeed }) => (variationSeed === undefined ? [] : [String(variationSeed)]))
     return {
       created,
       data,
       ...shared,
       usage: await used(result),
-      latent: { seeds, options: plain(resolved), timings, warnings },
+      latent: {
+        seeds: seeds.map(({ seed }) => String(seed)),
+        ...(varied.length > 0 ? { variationSeeds: varied } : {}), // they tell the images apart: all have the same first seed
+        ...{ options: plain(resolved), timings, warnings },
+      },
     }
   }
   await openStream(
