@@ -19,8 +19,10 @@ afterAll(() => {
   rmSync(folder, { recursive: true, force: true })
 })
 
+/** A program that hangs is ended: no timeout of a test can interrupt `spawnSync`. */
 function run(cwd: string, ...args: string[]) {
-  const { status, stdout, stderr } = spawnSync(process.execPath, args, { cwd, encoding: 'utf8' })
+  const { status, stdout, stderr, error } = spawnSync(process.execPath, args, { cwd, encoding: 'utf8', timeout: 240_000, killSignal: 'SIGKILL' })
+  if (error) throw new Error(`${args.join(' ')}: ${error.message}\n${stdout}${stderr}`, { cause: error })
   return { status, stdout, stderr }
 }
 

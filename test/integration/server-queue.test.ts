@@ -11,6 +11,13 @@ import { ask, readEvents, startServer, type Server, type ServerOptions } from '.
 
 const folder = mkdtempSync(path.join(tmpdir(), 'latent-server-queue-'))
 
+/** Something to wait for. */
+function makeGate(): { passed: Promise<void>; open: () => void } {
+  let open!: () => void
+  const passed = new Promise<void>((resolve) => (open = resolve))
+  return { passed, open }
+}
+
 whereRedis('server-queue')('a server with a queue', () => {
   let redis: RedisServer
   let worker: RunningWorker
@@ -131,6 +138,43 @@ whereRedis('server-queue')('a server with a queue', () => {
     const shown = await job(first.json.id, other)
     expect((await post(request, headers, other)).json).toEqual(shown.json)
     expect((await ask(other, '/latent/v1/jobs')).json.jobs).toHaveLength(1)
+  })
+
+  test('a request whose key belongs to a job that is just being looked up waits for it, and submits nothing', async () => {
+    const other = await open()
+    const headers = { 'idempotency-key': 'sought' }
+    const { id } = (await post(request, headers)).json
+    await events(id)
+    const { attach, claim, submit } = JobQueue.prototype // eslint-disable-line @typescript-eslint/unbound-method -- called with their queues below
+    const [looking, claimed, released] = [makeGate(), makeGate(), makeGate()]
+    let submitted = 0
+    JobQueue.prototype.attach = async function (this: JobQueue, ...given) {
+      looking.open()
+      await released.passed
+      return attach.apply(this, given)
+    }
+    JobQueue.prototype.claim = async function (this: JobQueue, ...given) {
+      const known = await claim.apply(this, given)
+      claimed.open()
+      return known
+    }
+    JobQueue.prototype.submit = async function (this: JobQueue, ...given) {
+      submitted++
+      return submit.apply(this, given)
+    }
+    try {
+      const shown = job(id, other)
+      await looking.passed
+      const created = post(request, headers, other)
+      await claimed.passed
+      await new Promise((resolve) => setImmediate(resolve)) // it has gone on
+      released.open()
+      expect((await created).json).toEqual((await shown).json)
+      expect(submitted).toBe(0)
+    } finally {
+      Object.assign(JobQueue.prototype, { attach, claim, submit })
+      released.open()
+    }
   })
 
   test('a job outlives its server, and another one shows it with its events and images', async () => {

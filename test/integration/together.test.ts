@@ -160,14 +160,16 @@ test('a call that is aborted or wrong leaves the others alone', async () => {
     },
     { ...small, loras: [{ path: 'missing.safetensors' }] },
     { ...small, prompt: 'a (red:10000000) fox' }, // refused by the engine before it is queued
+    { ...small, image: new RawImage({ data: new Uint8Array(64 * 64 * 3), width: 64, height: 64, channels: 3 }), strength: 0.01 }, // of no steps
   ]
   const results = await Promise.allSettled(pipe.generateTogether(calls))
-  expect(results.map(({ status }) => status)).toEqual(['fulfilled', ...Array<string>(6).fill('rejected')])
+  expect(results.map(({ status }) => status)).toEqual(['fulfilled', ...Array<string>(7).fill('rejected')])
   const reasons = results.map((each) => (each.status === 'rejected' ? (each.reason as unknown) : undefined))
   expect(reasons[1]).toBe(reason)
   expect(reasons[2]).toMatchObject({ code: 'ERR_INVALID_ARG' })
   expect(reasons[3]).toBe(reason)
   expect(reasons[4]).toBe(reason)
+  expect(reasons[7]).toMatchObject({ message: 'strength: 0.01 of 4 steps leaves no step to run; use a higher strength or more steps' })
   expect(reasons[6]).toEqual(await pipe.generate(calls[6]).catch((error: unknown) => error))
   const { value } = results[0] as PromiseFulfilledResult<GenerateResult>
   expect(difference(value, (await alone([calls[0]!]))[0]!).mean).toBeLessThanOrEqual(bounds.fast.mean)
