@@ -25,6 +25,7 @@ const guides = [
     ['Retrieval', 'guides/retrieval'],
     ['Sizes beyond training', 'guides/sizes'],
     ['LoRA and other adapters', 'adapters'],
+    ['SDXL', 'guides/sdxl'],
     ['Few-step models', 'guides/few-steps'],
     ['Progress, previews, cancelling', 'guides/previews'],
     ['Small machines', 'guides/memory'],
