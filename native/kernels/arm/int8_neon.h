@@ -83,7 +83,7 @@ void multiply_int8_lanes(int64_t segments, const Int8Blocks & blocks, const uint
                     LATENT_UNROLL_ALL
                     for (int r = 0; r < kTileRows; ++r) sums[r][v] = start;
                 }
-                add_lanes<L>(sums, lanes, at, kStagedStep, b + column * 4);
+                add_lanes<L, kPanelLane>(sums, lanes, at, kStagedStep, b + column * 4);
                 LATENT_UNROLL_ALL
                 for (int r = 0; r < kTileRows; ++r) {
                     const float32x4_t scale = vdupq_n_f32(scales[r][block].scale), offset = vdupq_n_f32(scales[r][block].offset);

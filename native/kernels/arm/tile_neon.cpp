@@ -27,7 +27,7 @@ constexpr int kColumns = F32Lanes::kVectors * 4;
 void multiply(int64_t segments, int64_t lanes, const void * const * rows, const void * panel, int columns, bool accumulate,
               float * c) {
     for (int column = 0; column < columns; column += kColumns) {
-        const uint8_t * b = static_cast<const uint8_t *>(panel) + column * 4;
+        const uint8_t * b = static_cast<const uint8_t *>(panel) + panel_offset<kColumns>(lanes, 0, column) * 4;
         float * out = c + column;
         float32x4_t sums[kTileRows][F32Lanes::kVectors];
         LATENT_UNROLL_ALL
@@ -36,11 +36,11 @@ void multiply(int64_t segments, int64_t lanes, const void * const * rows, const 
             for (int v = 0; v < F32Lanes::kVectors; ++v)
                 sums[r][v] = accumulate ? vld1q_f32(out + r * kTileColumns + v * 4) : vdupq_n_f32(0.0f);
         }
-        for (int64_t s = 0; s < segments; ++s, b += lanes * kPanelLane) {
+        for (int64_t s = 0; s < segments; ++s, b += lanes * kTileColumns * 4) {
             const uint8_t * a[kTileRows];
             LATENT_UNROLL_ALL
             for (int r = 0; r < kTileRows; ++r) a[r] = static_cast<const uint8_t *>(rows[s * kTileRows + r]);
-            add_lanes<F32Lanes>(sums, lanes, a, 16, b);
+            add_lanes<F32Lanes, kColumns * 4>(sums, lanes, a, 16, b);
         }
         LATENT_UNROLL_ALL
         for (int r = 0; r < kTileRows; ++r) {
@@ -56,10 +56,10 @@ const TileSet & tiles_neon() {
     static const TileSet set = {"neon",
                                 false,
                                 multiply,
-                                pack_tokens_f32,
-                                pack_weights_f32,
+                                pack_tokens_f32<kColumns>,
+                                pack_weights_f32<kColumns>,
                                 convert_row_f32,
-                                softmax_columns<Neon>,
+                                softmax_columns<Neon, kColumns>,
                                 scale_columns<Neon>,
                                 4 * kPanelBytes};
     return set;

@@ -31,9 +31,9 @@ struct HeadLayout {
 
     HeadLayout(const TileSet & tiles, const Int8Scores * int8, const AttentionShape & s)
         : key_rows(round_up(s.keys, int8 ? kTileRows : tiles.rows)),
-          key_bytes(int8 ? round_up(s.dim, 4) : round_up(s.dim, tiles.depth) * tiles.element_bytes()),
+          key_bytes(int8 ? round_up(s.dim, 4) : tiles.padded(s.dim) * tiles.element_bytes()),
           value_rows(round_up(s.dim, tiles.rows)),
-          value_stride(round_up(s.keys, tiles.depth) + kSpread) {
+          value_stride(tiles.padded(s.keys) + kSpread) {
         if (int8) scales = (s.keys + kKeyBlock - 1) / kKeyBlock, mean = 2 * s.dim;
     }
     int64_t values_at() const { return round_up(key_rows * key_bytes, 64); }
@@ -71,7 +71,7 @@ Head convert_head(const TileSet & tiles, const Int8Scores * int8, const VectorSe
     } else {
         for (int64_t key = 0; key < layout.key_rows; ++key) {
             const bool real = key < s.keys;
-            tiles.convert_row(real ? k + key * width : k, Element::f32, real ? s.dim : 0, round_up(s.dim, tiles.depth),
+            tiles.convert_row(real ? k + key * width : k, Element::f32, real ? s.dim : 0, tiles.padded(s.dim),
                               head.keys + key * layout.key_bytes);
         }
     }
@@ -149,7 +149,7 @@ void attend(const TileSet & tiles, const Int8Scores * int8, const VectorSet & ve
         }
         tiles.softmax(work.scores, count, block_scale, offset, highest, total, correction, work.score_panel);
         if (first > 0) tiles.scale_columns(work.sums, layout.value_rows, correction);
-        const int64_t lanes = tiles.lanes(round_up(count, tiles.depth));
+        const int64_t lanes = tiles.lanes(tiles.padded(count));
         clear_lanes(work.score_panel, tiles.lanes(count), lanes);
         multiply_rows(tiles, s.dim, layout.value_stride * element, lanes, head.values + first * element, work.score_panel, true,
                       work.sums);

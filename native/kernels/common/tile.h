@@ -34,7 +34,7 @@ struct TileSet {
     /// Only the first `columns` of c are needed; the others may be left unchanged.
     void (*multiply)(int64_t segments, int64_t lanes, const void * const * rows, const void * panel, int columns, bool accumulate,
                      float * c);
-    /// Packs up to 64 tokens x[token * stride + k] into a panel of k rows; missing tokens are zero.
+    /// Packs up to 64 tokens x[token * stride + k] into a panel of lanes(k) rows; missing tokens are zero.
     void (*pack_tokens)(const float * x, int64_t stride, int tokens, int64_t k, void * panel);
     /// Packs `channels` channels of 16 weight rows of this set's element type, `stride` elements apart, row[channel * taps +
     /// tap], into a part of panel[tap - first_tap][lane][64] for taps first_tap ... last_tap - 1.
@@ -52,7 +52,7 @@ struct TileSet {
     /// Bytes of a panel that a convolution processes at a time, tile after tile: less than the second-level cache.
     int64_t panel_bytes = int64_t{3} << 18;
     int rows = kTileRows;
-    /// A multiple of 2. Rows and panels whose length is a multiple of it are read in place; others cost a copy.
+    /// A multiple of 2. With bfloat16, rows and panels whose length is a multiple of it are read in place; others cost a copy.
     int depth = 2;
     /// The product of evenly spaced rows, if the set has a faster way than multiply(): c[count][64] = (accumulate ? c : 0) + rows
     /// times a panel. Rows lie `stride` bytes apart; up to the next multiple of 16 they must be readable, and so must c.
@@ -64,6 +64,8 @@ struct TileSet {
 
     int64_t element_bytes() const { return bf16 ? 2 : 4; }
     int64_t lanes(int64_t k) const { return bf16 ? (k + 1) / 2 : k; }
+    /// k of rows and panels that are read in place.
+    int64_t padded(int64_t k) const { return bf16 ? (k + depth - 1) / depth * depth : k; }
 };
 
 /// A thread's use of the products of a set.

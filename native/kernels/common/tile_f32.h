@@ -26,8 +26,15 @@
 namespace latent::kernels {
 namespace {
 
-/// Columns of one register block: the accumulators of 6 rows must fit the registers.
-template <typename V, int kVectors>
+/// Where a lane and column of a tap lie in a float32 panel [tap][64 / kColumns][lanes][kColumns]: a register block of kColumns
+/// columns reads its part from front to back, as hardware prefetches best.
+template <int kColumns>
+int64_t panel_offset(int64_t lanes, int64_t lane, int column) {
+    return (column / kColumns * lanes + lane) * kColumns + column % kColumns;
+}
+
+/// The sums of 6 rows and kVectors vectors of columns must fit the registers. kColumns: of a block of the panel.
+template <typename V, int kVectors, int kColumns>
 void multiply_block(int64_t segments, int64_t lanes, const void * const * rows, const float * panel, bool accumulate, float * c) {
     V sums[kTileRows][kVectors];
     LATENT_UNROLL_ALL
@@ -39,7 +46,7 @@ void multiply_block(int64_t segments, int64_t lanes, const void * const * rows, 
         const float * a[kTileRows];
         LATENT_UNROLL_ALL
         for (int r = 0; r < kTileRows; ++r) a[r] = static_cast<const float *>(rows[r]);
-        for (int64_t i = 0; i < lanes; ++i, panel += kTileColumns) {
+        for (int64_t i = 0; i < lanes; ++i, panel += kColumns) {
             V b[kVectors];
             LATENT_UNROLL_ALL
             for (int v = 0; v < kVectors; ++v) b[v] = V::load(panel + v * V::kLanes);
@@ -50,6 +57,7 @@ void multiply_block(int64_t segments, int64_t lanes, const void * const * rows, 
                 for (int v = 0; v < kVectors; ++v) sums[r][v] = V::fma(x, b[v], sums[r][v]);
             }
         }
+        panel += lanes * (kTileColumns - kColumns);
     }
     LATENT_UNROLL_ALL
     for (int r = 0; r < kTileRows; ++r) {
@@ -62,39 +70,44 @@ void multiply_block(int64_t segments, int64_t lanes, const void * const * rows, 
 template <typename V, int kVectors>
 void multiply_f32(int64_t segments, int64_t lanes, const void * const * rows, const void * panel, int columns, bool accumulate,
                   float * c) {
-    const float * b = static_cast<const float *>(panel);
+    constexpr int kColumns = kVectors * V::kLanes, kHalf = kVectors / 2;
     int column = 0;
-    for (; column + (kVectors - 1) * V::kLanes < columns; column += kVectors * V::kLanes)
-        multiply_block<V, kVectors>(segments, lanes, rows, b + column, accumulate, c + column);
-    constexpr int kHalf = kVectors / 2;
+    const auto part = [&] { return static_cast<const float *>(panel) + panel_offset<kColumns>(lanes, 0, column); };
+    for (; column + (kVectors - 1) * V::kLanes < columns; column += kColumns)
+        multiply_block<V, kVectors, kColumns>(segments, lanes, rows, part(), accumulate, c + column);
     for (; kHalf > 1 && column + (kHalf - 1) * V::kLanes < columns; column += kHalf * V::kLanes)
-        multiply_block<V, kHalf>(segments, lanes, rows, b + column, accumulate, c + column);
-    for (; column < columns; column += V::kLanes) multiply_block<V, 1>(segments, lanes, rows, b + column, accumulate, c + column);
+        multiply_block<V, kHalf, kColumns>(segments, lanes, rows, part(), accumulate, c + column);
+    for (; column < columns; column += V::kLanes)
+        multiply_block<V, 1, kColumns>(segments, lanes, rows, part(), accumulate, c + column);
 }
 
-inline void pack_weights_f32(const void * rows, int64_t stride, int64_t channels, int taps, int first_tap, int last_tap,
-                             const PanelPart & part, void * panel) {
+template <int kColumns>
+void pack_weights_f32(const void * rows, int64_t stride, int64_t channels, int taps, int first_tap, int last_tap,
+                      const PanelPart & part, void * panel) {
     const float * in = static_cast<const float *>(rows);
     for (int tap = first_tap; tap < last_tap; ++tap) {
-        float * out =
-            static_cast<float *>(panel) + ((tap - first_tap) * part.lanes + part.first_lane) * kTileColumns + part.column;
-        for (int64_t c = 0; c < channels; ++c, out += kTileColumns) {
+        float * out = static_cast<float *>(panel) + (tap - first_tap) * part.lanes * kTileColumns +
+                      panel_offset<kColumns>(part.lanes, part.first_lane, part.column);
+        for (int64_t c = 0; c < channels; ++c, out += kColumns) {
             const float * at = in + c * taps + tap;
             for (int r = 0; r < 16; ++r) out[r] = at[r * stride];
         }
     }
 }
 
-inline void pack_tokens_f32(const float * x, int64_t stride, int tokens, int64_t k, void * panel) {
-    float * out = static_cast<float *>(panel);
-    // With blocks of 16 k, the cache lines of the 64 token rows stay in the first-level cache while the panel is written line by
+template <int kColumns>
+void pack_tokens_f32(const float * x, int64_t stride, int tokens, int64_t k, void * panel) {
+    // With blocks of 16 k, the cache lines of the token rows stay in the first-level cache while the panel is written line by
     // line.
     for (int64_t first = 0; first < k; first += 16) {
         const int64_t last = first + 16 < k ? first + 16 : k;
-        for (int64_t i = first; i < last; ++i) {
-            float * row = out + i * kTileColumns;
-            for (int t = 0; t < tokens; ++t) row[t] = x[t * stride + i];
-            for (int t = tokens; t < kTileColumns; ++t) row[t] = 0.0f;
+        for (int column = 0; column < kTileColumns; column += kColumns) {
+            float * out = static_cast<float *>(panel) + panel_offset<kColumns>(k, first, column);
+            const int count = tokens - column < kColumns ? tokens - column : kColumns;
+            for (int64_t i = first; i < last; ++i, out += kColumns) {
+                for (int t = 0; t < count; ++t) out[t] = x[(column + t) * stride + i];
+                for (int t = count < 0 ? 0 : count; t < kColumns; ++t) out[t] = 0.0f;
+            }
         }
     }
 }
@@ -126,7 +139,7 @@ inline void convert_row_f32(const void * source, Element type, int64_t k, int64_
     for (int64_t i = k; i < padded; ++i) out[i] = 0.0f;
 }
 
-template <typename V>
+template <typename V, int kColumns>
 void softmax_columns(const float * s, int64_t keys, float scale, float offset, float * max, float * sum, float * correction,
                      void * panel) {
     for (int column = 0; column < kTileColumns; column += V::kLanes) {
@@ -136,9 +149,10 @@ void softmax_columns(const float * s, int64_t keys, float scale, float offset, f
         const V now = V::max(before, V::mul(V::sub(highest, V::set1(offset)), factor));
         const V shift = V::fma(V::set1(offset), factor, now);
         V total = V::zero();
-        for (int64_t key = 0; key < keys; ++key) {
+        float * out = static_cast<float *>(panel) + panel_offset<kColumns>(keys, 0, column);
+        for (int64_t key = 0; key < keys; ++key, out += kColumns) {
             const V p = V::exp(V::sub(V::mul(V::load(s + key * kTileColumns + column), factor), shift));
-            p.store(static_cast<float *>(panel) + key * kTileColumns + column);
+            p.store(out);
             total = V::add(total, p);
         }
         const V shrink = V::exp(V::sub(before, now));

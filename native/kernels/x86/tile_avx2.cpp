@@ -40,23 +40,25 @@ inline void transpose(__m256 r[8]) {
     for (int i = 0; i < 8; ++i) r[i] = t[i];
 }
 
+constexpr int kColumns = 16;  // of a register block
+
 /// With one tap, 8 lanes of 8 rows at a time.
 void pack_weights(const void * rows, int64_t stride, int64_t channels, int taps, int first_tap, int last_tap,
                   const PanelPart & part, void * panel) {
     const float * in = static_cast<const float *>(rows);
     const int64_t whole = taps == 1 ? channels / 8 * 8 : 0;
     for (int64_t first = 0; first < whole; first += 8) {
-        float * out = static_cast<float *>(panel) + (part.first_lane + first) * kTileColumns + part.column;
+        float * out = static_cast<float *>(panel) + panel_offset<kColumns>(part.lanes, part.first_lane + first, part.column);
         for (int r0 = 0; r0 < 16; r0 += 8) {
             __m256 block[8];
             for (int r = 0; r < 8; ++r) block[r] = _mm256_loadu_ps(in + (r0 + r) * stride + first);
             transpose(block);
-            for (int i = 0; i < 8; ++i) _mm256_storeu_ps(out + i * kTileColumns + r0, block[i]);
+            for (int i = 0; i < 8; ++i) _mm256_storeu_ps(out + i * kColumns + r0, block[i]);
         }
     }
     PanelPart rest = part;
     rest.first_lane += whole;
-    pack_weights_f32(in + whole * taps, stride, channels - whole, taps, first_tap, last_tap, rest, panel);
+    pack_weights_f32<kColumns>(in + whole * taps, stride, channels - whole, taps, first_tap, last_tap, rest, panel);
 }
 
 /// Of eight values: stores the halves and, with `add`, the sums; lanes of the result are set where a finite one is too large.
@@ -94,8 +96,8 @@ bool store_halves(float * x, const uint16_t * add, uint16_t * halves, int64_t co
 }  // namespace
 
 const TileSet & tiles_avx2() {
-    static const TileSet set = {"avx2",       false,           multiply_f32<Avx2, 2>, pack_tokens_f32,
-                                pack_weights, convert_row_f32, softmax_columns<Avx2>, scale_columns<Avx2>};
+    static const TileSet set = {"avx2",       false,           multiply_f32<Avx2, 2>,           pack_tokens_f32<kColumns>,
+                                pack_weights, convert_row_f32, softmax_columns<Avx2, kColumns>, scale_columns<Avx2>};
     return set;
 }
 

@@ -11,7 +11,7 @@ namespace {
 /// With one tap, 16 lanes of 16 rows at a time.
 void pack_weights(const void * rows, int64_t stride, int64_t channels, int taps, int first_tap, int last_tap,
                   const PanelPart & part, void * panel) {
-    if (taps > 1) return pack_weights_f32(rows, stride, channels, taps, first_tap, last_tap, part, panel);
+    if (taps > 1) return pack_weights_f32<kTileColumns>(rows, stride, channels, taps, first_tap, last_tap, part, panel);
     const float * in = static_cast<const float *>(rows);
     float * out = static_cast<float *>(panel) + part.first_lane * kTileColumns + part.column;
     for (int64_t first = 0; first < channels; first += 16) {
@@ -64,8 +64,14 @@ bool store_halves(float * x, const uint16_t * add, uint16_t * halves, int64_t co
 }  // namespace
 
 const TileSet & tiles_avx512() {
-    static const TileSet set = {"avx512",     false,           multiply_f32<Avx512, 4>, pack_tokens_f32,
-                                pack_weights, convert_row_f32, softmax_columns<Avx512>, scale_columns<Avx512>};
+    static const TileSet set = {"avx512",
+                                false,
+                                multiply_f32<Avx512, 4>,
+                                pack_tokens_f32<kTileColumns>,
+                                pack_weights,
+                                convert_row_f32,
+                                softmax_columns<Avx512, kTileColumns>,
+                                scale_columns<Avx512>};
     return set;
 }
 
