@@ -52,6 +52,22 @@ LATENT_NO_INLINE void multiply_block_sums(int64_t lanes, const uint8_t * const *
     }
 }
 
+/// c[6][kVectors] = (add ? c : 0) + the scaled sums of one block of channels, with its constants.
+template <typename I, typename V, int kVectors>
+inline void add_scaled(const typename I::Vector * sums, const Int8Scale * const * scales, int64_t block,
+                       const float * weight_sums, bool add, float * c) {
+    for (int r = 0; r < kTileRows; ++r) {
+        const V scale = V::set1(scales[r][block].scale), offset = V::set1(scales[r][block].offset);
+        LATENT_UNROLL_ALL
+        for (int v = 0; v < kVectors; ++v) {
+            float * at = c + r * kTileColumns + v * V::kLanes;
+            const V before = add ? V::load(at) : V::zero();
+            const V constant = V::fma(offset, V::load(weight_sums + v * V::kLanes), before);
+            V::fma(scale, I::to_float(sums[r * kVectors + v]), constant).store(at);
+        }
+    }
+}
+
 template <typename I, typename V, int kVectors>
 void multiply_int8_block(int64_t segments, const Int8Blocks & blocks, const uint8_t * const * rows,
                          const Int8Scale * const * scales, const int8_t * panel, const float * weight_sums, bool accumulate,
@@ -64,17 +80,7 @@ void multiply_int8_block(int64_t segments, const Int8Blocks & blocks, const uint
             multiply_block_sums<I, kVectors, false>(last - first, rows, first * 4, panel, nullptr,
                                                     reinterpret_cast<uint8_t *>(sums), sizeof(sums) / kTileRows);
             panel += (last - first) * kTileColumns * 4;
-            const bool add = accumulate || s > 0 || block > 0;
-            for (int r = 0; r < kTileRows; ++r) {
-                const V scale = V::set1(scales[r][block].scale), offset = V::set1(scales[r][block].offset);
-                LATENT_UNROLL_ALL
-                for (int v = 0; v < kVectors; ++v) {
-                    float * at = c + r * kTileColumns + v * V::kLanes;
-                    const V before = add ? V::load(at) : V::zero();
-                    const V constant = V::fma(offset, V::load(weight_sums + v * V::kLanes), before);
-                    V::fma(scale, I::to_float(sums[r * kVectors + v]), constant).store(at);
-                }
-            }
+            add_scaled<I, V, kVectors>(sums, scales, block, weight_sums, accumulate || s > 0 || block > 0, c);
         }
     }
 }
