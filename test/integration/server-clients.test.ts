@@ -1,5 +1,6 @@
 /** The OpenAI and the A1111 API through the clients that people have, and the sequences that Open WebUI and SillyTavern send. */
 import { spawn } from 'node:child_process'
+import { copyFileSync } from 'node:fs'
 import path from 'node:path'
 import { RawImage } from '../../lib/index'
 import { holdEngine } from '../helpers/held-engine'
@@ -24,8 +25,11 @@ async function picture(): Promise<string> {
 }
 
 async function runClients(): Promise<any> {
-  const program = path.join(__dirname, 'children', 'server-clients.mjs')
-  const child = spawn(process.execPath, [program, server.url, token, await picture()], { stdio: ['ignore', 'pipe', 'pipe'] })
+  const own = path.join(__dirname, 'children', 'server-clients.mjs')
+  const { LATENT_TEST_CLIENTS: folder, LATENT_TEST_NODE: node = process.execPath } = process.env
+  const program = folder === undefined ? own : path.join(folder, path.basename(own))
+  if (folder !== undefined) copyFileSync(own, program)
+  const child = spawn(node, [program, server.url, token, await picture()], { stdio: ['ignore', 'pipe', 'pipe'] })
   let [out, errors] = ['', '']
   child.stdout.on('data', (data) => (out += String(data)))
   child.stderr.on('data', (data) => (errors += String(data)))
