@@ -106,6 +106,13 @@ test('the table of error codes is complete', () => {
   expect(new Set(listed)).toEqual(new Set([...codes(declared), 'ERR_INVALID_ARG', 'ERR_IMAGE_FORMAT', 'ERR_UNSUPPORTED_IMAGE']))
 })
 
+test('a container file copies only what npm makes in the folder of a project', () => {
+  const files = snippetsOf('docs/guides/deployment.md', ['dockerfile']).flatMap(
+    ({ code }) => code.match(/(?<=^COPY ).*(?= \S+$)/gm)?.flatMap((text) => text.split(' ')) ?? [],
+  )
+  expect(files).toEqual(['package.json', 'package-lock.json'])
+})
+
 describe('commands', () => {
   /** A command line without comments and quoted texts; for a list in JSON, its items. */
   const wordsOf = (text: string) =>
@@ -123,6 +130,10 @@ describe('commands', () => {
             : []
         }),
     )
+
+  const keda = readFileSync(path.join(root, 'examples', 'fleet', 'keda.yaml'), 'utf8')
+  const [, command, args] = /command: \[\S*latent, (\w+)\].*\n\s*args: \[(.*)\]/.exec(keda)!
+  commands.push({ title: `examples/fleet/keda.yaml: latent ${command}`, command: command!, flags: args!.match(/--[a-z-]+/g)! })
 
   test.each(commands.map((each) => [each.title, each.command, each.flags] as const))('%s has its flags', async (_title, command, flags) => {
     const { code, stdout } = await cli([command, '--help'])
