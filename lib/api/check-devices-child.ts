@@ -2,6 +2,7 @@
  * Runs in a child process: the checks of one device, each announced before it starts and reported after it, in lines of JSON. Arguments: JSON of CheckTask.
  */
 import { addon, guarded } from '../native/call.js'
+import { endWithParent } from '../files/end-with-parent.js'
 import { runJob } from '../native/job.js'
 import type { DeviceCheckResult } from '../native/contract.js'
 import { trustLibrary, type GpuKind } from '../model/gpu.js'
@@ -136,6 +137,7 @@ async function main({ device, kind, library, images, without }: CheckTask): Prom
 
 /* istanbul ignore next: runs in a process of its own */
 if (require.main === module) {
+  endWithParent()
   main(JSON.parse(process.argv[2] ?? '{}') as CheckTask).catch((error: unknown) => {
     const message = error instanceof Error ? error.message : String(error)
     say(message === restartNeeded ? { restart: true } : { failed: message })

@@ -1,5 +1,5 @@
 import { getDevices } from '../index.js'
-import { check, checkLine } from './doctor.js'
+import { check, checkLine, withoutHome } from './doctor.js'
 import { readFlags, ReportedFailure, toJson, type Command, type Flags } from './command.js'
 
 const flags = {
@@ -16,7 +16,7 @@ export const devicesCommand: Command = {
   async run(argv, io) {
     const { values } = readFlags(flags, argv, { min: 0, max: 0, names: 'no arguments' })
     if (values.check) {
-      const report = await check({}, false, io)
+      const report = withoutHome(await check({}, false, io))
       if (values.json) io.stdout.write(toJson(report))
       for (const { device, passed, checks, problem } of values.json ? [] : report.devices) {
         io.stdout.write(`${device.id}  ${device.name}: ${passed ? `all ${checks.length} operations are right` : (problem ?? 'wrong')}\n`)

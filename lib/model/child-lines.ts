@@ -1,7 +1,7 @@
 /** A program in a child process that answers in lines of JSON: drivers may crash or hang there without harm to this process. */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { createInterface } from 'node:readline'
-import type { Readable } from 'node:stream'
+import type { Readable, Writable } from 'node:stream'
 
 /** How it ended: by itself, or why not. */
 export interface ChildEnd {
@@ -54,7 +54,7 @@ export async function runLines(
     try {
       child = spawn(process.execPath, [script, ...args], {
         env: { ...env, ELECTRON_RUN_AS_NODE: '1' },
-        stdio: ['ignore', 'pipe', 'pipe'],
+        stdio: ['pipe', 'pipe', 'pipe'], // its standard input ends with this process, however that ends (endWithParent)
         windowsHide: true,
       })
     } catch (error) {
@@ -62,7 +62,7 @@ export async function runLines(
       return
     }
     // Without file descriptors to spare there are no pipes.
-    const pipes = [child.stdout, child.stderr].filter((each): each is Readable => each != null)
+    const pipes = [child.stdin, child.stdout, child.stderr].filter((each): each is Readable | Writable => each != null)
     let tail = ''
     let timer: NodeJS.Timeout | undefined
     let settled = false

@@ -3,6 +3,7 @@
  * caller's. Arguments: kind, path of the library, devices to leave out (with commas). Prints a line of JSON before and after each device.
  */
 import type { DeviceCheckResult } from './contract.js'
+import { endWithParent } from '../files/end-with-parent.js'
 import { loadAddon } from './load.js'
 
 interface Listed {
@@ -16,6 +17,7 @@ function say(message: object): void {
 }
 
 async function main([kind = '', library = '', without = '']: string[]): Promise<void> {
+  endWithParent()
   const addon = loadAddon()
   say({ started: true })
   addon.setGpuLibrary(kind, library, '')

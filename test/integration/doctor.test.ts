@@ -76,6 +76,22 @@ describe('checkDevices()', () => {
     for (const home of ['', '/']) expect(withoutHome(report, home)).toEqual(report)
   })
 
+  test('nor has the output of latent devices --check', async () => {
+    const home = mkdtempSync(path.join(os.tmpdir(), 'latent-home-'))
+    try {
+      const env = { ...process.env, HOME: home, USERPROFILE: home, LATENT_VULKAN_LIBRARY: path.join(home, 'none.so') }
+      for (const flags of [[], ['--json']]) {
+        const stdout = await new Promise<string>((resolve) =>
+          execFile(process.execPath, [program, 'devices', '--check', ...flags], { env }, (_, text) => resolve(text)),
+        )
+        expect(stdout).toMatch(/LATENT_VULKAN_LIBRARY: ~[/\\]+none\.so does not exist/)
+        expect(stdout).not.toContain(home)
+      }
+    } finally {
+      rmSync(home, { recursive: true, force: true })
+    }
+  })
+
   test('devices that are named twice are checked once; no devices are an error', async () => {
     expect((await checkDevices({ devices: ['cpu', 'cpu'], images: false })).devices).toHaveLength(1)
     await expect(checkDevices({ devices: [] })).rejects.toThrow(/devices is empty/)

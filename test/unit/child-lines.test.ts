@@ -104,6 +104,29 @@ test('a hanging child does not outlive this process', async () => {
   await gone(Number(stdout))
 })
 
+test('nor does it outlive one that was killed', async () => {
+  const dist = path.join(__dirname, '..', '..', 'dist')
+  const file = write(`
+    require(${JSON.stringify(path.join(dist, 'files', 'end-with-parent.js'))}).endWithParent()
+    say({ pid: process.pid })
+    for (;;);`)
+  const parent = `require(${JSON.stringify(path.join(dist, 'model', 'child-lines.js'))}).runLines(${JSON.stringify(file)}, [], process.env, 60000, ({ pid }) => {
+    require('fs').writeSync(1, String(pid))
+    process.kill(process.pid, 'SIGKILL')
+  })`
+  const { stdout, signal } = spawnSync(process.execPath, ['-e', parent], { encoding: 'utf8' })
+  if (process.platform !== 'win32') expect(signal).toBe('SIGKILL')
+  expect(Number(stdout)).toBeGreaterThan(0)
+  await gone(Number(stdout))
+})
+
+test('a child that watches its parent ends by itself, with a parent or without', async () => {
+  const watched = `require(${JSON.stringify(path.join(__dirname, '..', '..', 'dist', 'files', 'end-with-parent.js'))}).endWithParent(); say({ a: 1 })`
+  expect(await messages(watched)).toEqual({ all: [{ a: 1 }], end: {} })
+  const { status, stderr } = spawnSync(process.execPath, [write(watched)], { stdio: ['ignore', 'pipe', 'pipe'], encoding: 'utf8' })
+  expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
+})
+
 test('a process that cannot be started is reported as such', async () => {
   const { execPath } = process
   process.execPath = path.join(folder, 'missing')
