@@ -53,6 +53,9 @@ public:
     /// Starts or stops measuring each operation; stopping returns the table and clears it.
     virtual void start_profile() = 0;
     virtual std::vector<OpTime> stop_profile() = 0;
+    /// Device memory that the backend keeps between computations for its own use: later graphs use it again, so it is free for
+    /// them, though not in info().
+    virtual uint64_t reusable() const { return 0; }
     /// Frees the scratch memory kept between computations.
     virtual void trim() = 0;
     /// While on, memory of freed graphs is kept for the next graphs of the same size; trim() frees it. Calls nest.

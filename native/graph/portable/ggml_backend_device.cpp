@@ -152,9 +152,20 @@ void GgmlBackendDevice::copy(const ggml_tensor * from, ggml_tensor * to) {
     check(api_->copy(device_, from, to), "Copying on the device");
 }
 
-// The size of a slice follows the speed of the device. While profiling, every node is a slice.
-void GgmlBackendDevice::compute(ggml_cgraph * graph, const CancelToken & cancel, bool, WeightStream *) {
+// Which scratch a graph takes depends on the GPU. What the driver counts is known; work_bytes() is a bound of it.
+void GgmlBackendDevice::compute(ggml_cgraph * graph, const CancelToken & cancel, bool own_threads, WeightStream *) {
     const std::lock_guard<std::mutex> lock(mutex_);
+    const uint64_t scratch = work_bytes(graph, own_threads);
+    if (scratch <= most_scratch_) return run(graph, cancel);
+    const uint64_t before = describe(*api_, kind(), index_).memory_free;
+    run(graph, cancel);
+    const uint64_t after = describe(*api_, kind(), index_).memory_free;
+    if (after < before) kept_scratch_ = std::min(kept_scratch_ + (before - after), scratch);
+    most_scratch_ = scratch;
+}
+
+// The size of a slice follows the speed of the device. While profiling, every node is a slice.
+void GgmlBackendDevice::run(ggml_cgraph * graph, const CancelToken & cancel) {
     const int nodes = ggml_graph_n_nodes(graph);
     for (int first = 0; first < nodes;) {
         cancel.check();

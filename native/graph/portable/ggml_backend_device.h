@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <map>
 #include <mutex>
 #include <string>
@@ -20,6 +21,7 @@ public:
     DeviceInfo info() const override;
     void start_profile() override;
     std::vector<OpTime> stop_profile() override;
+    uint64_t reusable() const override { return kept_scratch_; }
     void trim() override {}
 
     void compute(ggml_cgraph * graph, const CancelToken & cancel, bool own_threads, WeightStream * stream) override;
@@ -35,6 +37,7 @@ public:
 private:
     GgmlBackendDevice(const latent_backend_api * api, std::string kind, int index, int threads);
     void check(int status, const char * what) const;
+    void run(ggml_cgraph * graph, const CancelToken & cancel);
     void count(const ggml_tensor * node, double milliseconds);
 
     const latent_backend_api * api_;
@@ -44,7 +47,9 @@ private:
     double slice_work_;  // multiply-adds between two checks of the cancel token
     mutable std::mutex mutex_;
     mutable std::mutex info_mutex_;
-    mutable DeviceInfo info_;  // the latest known
+    mutable DeviceInfo info_;                // the latest known
+    std::atomic<uint64_t> kept_scratch_{0};  // measured: what was taken while graphs ran that need more than those before
+    uint64_t most_scratch_ = 0;              // that a graph needed so far, at most
     bool profiling_ = false;
     std::map<std::string, OpTime> profile_;
 };

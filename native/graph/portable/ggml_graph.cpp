@@ -129,7 +129,8 @@ GraphMeasure GgmlGraph::measure() const {
 }
 
 uint64_t GgmlGraph::bytes_to_allocate() const {
-    return leaf_bytes() + activation_bytes() + device().work_bytes(graph_, own_threads_);
+    const uint64_t work = device().work_bytes(graph_, own_threads_);
+    return leaf_bytes() + activation_bytes() + work - std::min(work, device().reusable());
 }
 
 void GgmlGraph::allocate() {

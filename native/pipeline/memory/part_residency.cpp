@@ -197,7 +197,7 @@ uint64_t PartResidency::bytes_with(const models::Network & network, WeightUse us
 
 uint64_t PartResidency::available_to(const models::Network & network) const {
     const uint64_t available = device_->available();
-    return available == UINT64_MAX ? available : available + network.runner().bytes() + spare_;
+    return available == UINT64_MAX ? available : available + device_->reusable() + network.runner().bytes() + spare_;
 }
 
 void PartResidency::require_bound(uint64_t bytes, const std::string & what) const {

@@ -426,6 +426,59 @@ TEST(scratch_of_the_backend_is_planned) {
     CHECK(scratch(GGML_TYPE_F16, 512, true) == 0 && scratch(GGML_TYPE_BF16, 512, true) == copy);
     CHECK(scratch(GGML_TYPE_F16, 512, false) == copy && scratch(GGML_TYPE_F32, 512, false) == copy + 2 * 512 * 64);
     CHECK(scratch(GGML_TYPE_Q8_0, 512, false) == copy && scratch(GGML_TYPE_F16, 2048, true) == sums);
+
+    // Large results are split too, into fewer parts, and results of several images by the tiles of one.
+    const auto parts = [&](int64_t rows, int64_t columns, int64_t images, int64_t length) {
+        ggml_tensor * a = ggml_new_tensor_3d(context.get(), GGML_TYPE_F16, length, rows, images);
+        ggml_tensor * b = ggml_new_tensor_3d(context.get(), GGML_TYPE_F32, length, columns, images);
+        ggml_cgraph * graph = ggml_new_graph_custom(context.get(), 8, false);
+        ggml_build_forward_expand(graph, ggml_mul_mat(context.get(), a, b));
+        const uint64_t bytes = graph::vulkan_scratch_bytes(graph, true);
+        ggml_reset(context.get());
+        return static_cast<int64_t>(bytes) / (4 * rows * columns * images);
+    };
+    CHECK(parts(320, 8192, 1, 2880) == 3 && parts(320, 8192, 1, 2047) == 0 && parts(1280, 8192, 1, 2880) == 0);
+    CHECK(parts(768, 8192, 1, 2048) == 3 && parts(640, 2048, 1, 2048) == 7 && parts(64, 300, 100, 2048) == 8);
+
+    // Long rows of a softmax: a maximum and a sum for every 512 columns.
+    const auto soft_max = [&](int64_t columns) {
+        ggml_cgraph * graph = ggml_new_graph_custom(context.get(), 8, false);
+        ggml_tensor * x = ggml_new_tensor_3d(context.get(), GGML_TYPE_F32, columns, 30, 2);
+        ggml_build_forward_expand(graph, ggml_soft_max(context.get(), x));
+        const uint64_t bytes = graph::vulkan_scratch_bytes(graph, true);
+        ggml_reset(context.get());
+        return bytes;
+    };
+    CHECK(soft_max(16384) == 0 && soft_max(16385) == 2 * 4 * 33 * 60);
+}
+
+/// What the backend keeps is not taken again by the next graph.
+TEST(kept_scratch_is_counted_once) {
+    if (real_device()) return;
+    gpu();
+    fake().halves(false);  // ends what it keeps
+    {
+        const DevicePtr device = graph::Device::create("vulkan:7");
+        Tower tower(device, 3);
+        tower.store.plan(tower.source, {Precision::fast, DType::bf16});  // the other operands are copied to bf16
+        tower.store.load({});
+        const auto to_allocate = [&] {
+            const graph::GraphBuilder build = [&](graph::Ops & ops) {
+                graph::Seq seq = ops.input_seq("x", Tower::dim, Tower::dim, 1);
+                for (const graph::Linear & layer : tower.layers) seq = ops.linear(seq, layer, {});
+                ops.output("y", seq);
+            };
+            const auto graph = graph::home_for("vulkan").build({device, tower.store, build, graph::Runner::Limits{}});
+            return std::pair(graph->bytes_to_allocate(), graph->measure().bytes);
+        };
+        const auto [first, planned] = to_allocate();
+        CHECK(device->reusable() == 0 && first == planned);
+        for (int round = 0; round < 2; ++round) {
+            tower.run();
+            CHECK(fake().scratch() > 0 && device->reusable() == fake().scratch());
+            CHECK(to_allocate().first == first - fake().scratch() && to_allocate().second == planned);
+        }
+    }
 }
 
 TEST(devices_that_are_lost) {
