@@ -64,9 +64,9 @@ class Data:
         return self.latents[index], torch.tensor(ids), torch.from_numpy(named), embed_numbers(numbers)
 
     def batch(self, size):
-        if len(self.order) < size:
+        while len(self.order) < size:
             often = [i for i in range(len(self.scenes) - self.kept) for _ in range(3 if self.crops and max(self.numbers[i][2:4]) > 0 else 1)]
-            self.order = list(self.rng.permutation(often))
+            self.order += list(self.rng.permutation(often))
         index, self.order = self.order[:size], self.order[size:]
         return self.get(index, self.rng, drop=0.1)
 
