@@ -47,19 +47,20 @@ export function longestForFile(bytes: number): number {
 
 const mostRuns = 20
 
-/** A machine is slow if work that is done in slices takes more than this many times what is promised. */
-const slices = 5
+/** Work in slices may be held up by one of them for this part of its time, but never for more than twice what is promised. */
+const share = 1 / 5
+const most = 2
 
 /**
  * How long `work` holds the event loop, in milliseconds: the first run within what is promised, or the least of twenty. Compiling, collecting garbage, and systems that
- * count a thread's time in ticks of 10 ms add to single runs; work done at a stretch is too long in every one. On a slow machine, steps that cannot be divided, such
- * as the growth of a large map, take longer, too: there a hold counts in proportion to the whole work.
+ * count a thread's time in ticks of 10 ms add to single runs; work done at a stretch is too long in every one. Steps that cannot
+ * be divided, such as the growth of a large map, take longer on a slow machine: where the whole work does, a hold counts in proportion, at least half.
  */
 export async function held(work: () => unknown, promised = longestPromised): Promise<number> {
   let least = Infinity
   for (let run = 0; run < mostRuns && least >= promised; run++) {
     const { longest, whole } = await longestHold(work)
-    least = Math.min(least, longest / Math.max(1, whole / (slices * promised)))
+    least = Math.min(least, longest / Math.min(most, Math.max(1, (whole * share) / promised)))
   }
   return least
 }
