@@ -101,7 +101,7 @@ void multiply_rows(const TileSet & tiles, int64_t count, int64_t stride, int64_t
     }
 }
 
-/// Fills the lanes of a panel from `lanes` to `end` with zeros.
+/// Fills the lanes of a bfloat16 panel from `lanes` to `end` with zeros; float32 panels have none (TileSet::padded()).
 void clear_lanes(uint8_t * panel, int64_t lanes, int64_t end) {
     std::memset(panel + lanes * kTileColumns * 4, 0, static_cast<size_t>((end - lanes) * kTileColumns * 4));
 }

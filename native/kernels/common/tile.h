@@ -23,9 +23,9 @@ struct PanelPart {
     int64_t first_lane = 0, lanes = 0;
 };
 
-/// The operations of one instruction set. A panel has `lanes` rows of 64 lanes of 32 bits, in an order specific to the set. A
-/// lane is one float or, if `bf16`, a pair of two consecutive k, padded with zero if k is odd. Rows of the tile have the same
-/// element type.
+/// The operations of one instruction set. A panel has `lanes` times 64 lanes of 32 bits per tap, in an order specific to the set
+/// and to `lanes`; [lane][64] below says which, not where. A lane is one float or, if `bf16`, a pair of two consecutive k, padded
+/// with zero if k is odd. Rows of the tile have the same element type.
 struct TileSet {
     const char * name;
     bool bf16;  // panels and rows are bfloat16 (sums are float32), else float32
@@ -64,7 +64,8 @@ struct TileSet {
 
     int64_t element_bytes() const { return bf16 ? 2 : 4; }
     int64_t lanes(int64_t k) const { return bf16 ? (k + 1) / 2 : k; }
-    /// k of rows and panels that are read in place.
+    /// k of rows and panels that are read in place. Float32 panels must have no more lanes than were packed: their order depends
+    /// on the number.
     int64_t padded(int64_t k) const { return bf16 ? (k + depth - 1) / depth * depth : k; }
 };
 
