@@ -133,6 +133,24 @@ whereRedis('worker-batch')('jobs that are made together', () => {
     expect(groups()).toEqual([['a', 'b'], ['lost'], ['c', 'd'], ['failed'], ['e', 'f']])
   })
 
+  test('one that a crash would fail finally runs alone', async () => {
+    const once = new JobQueue({ ...place(), attempts: 1 })
+    open.push(once)
+    const jobs: QueuedJob[] = []
+    for (const prompt of ['a', 'b', 'once-1', 'once-2', 'c', 'd'])
+      jobs.push(await (prompt.startsWith('once') ? once : queue).submit({ id: prompt, model, options: { prompt, steps: 4, seed: 7n } }))
+    await makeWorker()
+    await Promise.all(jobs.map(({ result }) => result))
+    expect(groups()).toEqual([['a', 'b'], ['once-1'], ['once-2'], ['c', 'd']])
+  })
+
+  test('a worker whose loss fails its jobs makes none together', async () => {
+    const jobs = [await submit('a'), await submit('b')]
+    await makeWorker({ maxLost: 0 })
+    await Promise.all(jobs.map(({ result }) => result))
+    expect(groups()).toEqual([['a'], ['b']])
+  })
+
   test.each(['first', 'second'])('the %s is cancelled: its outcome is known at once, and the other goes on', async (which) => {
     using held = holdEngine()
     const jobs = [await submit('first'), await submit('second')]

@@ -15,9 +15,11 @@ export async function firstWaiting(redis: Redis, queue: { toKey(type: string): s
 }
 
 /** Key and images of a job that may be made with others; undefined for one that runs alone. */
-function shareOf({ data, stalledCounter, attemptsMade }: OwnJob): { key: string; images: number } | undefined {
+function shareOf({ data, opts, stalledCounter, attemptsMade }: OwnJob): { key: string; images: number } | undefined {
   // It may have been the cause of a lost worker or a failed run: others must not share its end.
   if (stalledCounter > 0 || attemptsMade > 0) return undefined
+  // A crash that another job causes would be the end of it.
+  if ((opts.attempts ?? 1) < 2) return undefined
   try {
     const { options } = readJob(data)
     const key = batchKey(options)
@@ -88,9 +90,10 @@ export class Batch {
  */
 export async function takeFollowers(
   worker: Worker<JobData, JobResult>,
-  { redis, first, maxImages }: { redis: Redis; first: OwnJob; maxImages: number },
+  { redis, first, maxImages, maxLost }: { redis: Redis; first: OwnJob; maxImages: number; maxLost: number },
   take: (job: OwnJob, token: string) => void,
 ): Promise<void> {
+  if (maxLost === 0) return // one that takes the worker with it would be the end of the others
   const seen = new Door(first, maxImages)
   if (!seen.isOpen) return
   let wanted = 0

@@ -112,6 +112,7 @@ class FleetWorker implements RunningWorker {
   readonly #metrics: WorkerMetrics
   readonly #graceMs: number
   readonly #maxBatch: number
+  readonly #maxLost: number
   readonly #log: (line: string) => void
   /** The model whose job has the device. */
   #serving: string | undefined
@@ -129,7 +130,7 @@ class FleetWorker implements RunningWorker {
     const served = Object.keys(models).map(readModelName)
     if (served.length === 0) throw new RangeError('models must have at least one model')
     const lockDuration = readDuration(options.lockMs, 'lockMs', 30_000, [500, 3_600_000])
-    const maxStalledCount = readCount(options.maxLost, 'maxLost', 3, [0, 1000])
+    this.#maxLost = readCount(options.maxLost, 'maxLost', 3, [0, 1000])
     const keepObjectsMs = readDuration(options.keepObjectsMs, 'keepObjectsMs', 48 * 3_600_000, [0, 2 ** 31 - 1])
     this.#graceMs = readDuration(options.graceMs, 'graceMs', 30_000, [0, 3_600_000])
     this.#names = namesOf(readQueueName(options.queue))
@@ -162,7 +163,7 @@ class FleetWorker implements RunningWorker {
         autorun: false,
         lockDuration,
         stalledInterval: lockDuration,
-        maxStalledCount,
+        maxStalledCount: this.#maxLost,
         runRetryDelay: 500,
       })
       let reported = ''
@@ -304,7 +305,7 @@ class FleetWorker implements RunningWorker {
       if (runs.length === 0) add(first, token)
       add(job, its)
     }
-    await takeFollowers(worker, { redis: this.#redis, first, maxImages: this.#maxBatch }, take).catch((error: unknown) =>
+    await takeFollowers(worker, { redis: this.#redis, first, maxImages: this.#maxBatch, maxLost: this.#maxLost }, take).catch((error: unknown) =>
       this.#log(`no more jobs could be taken: ${(error as Error).message}`),
     )
     batch.close()
