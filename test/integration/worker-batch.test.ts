@@ -1,5 +1,5 @@
 /** Jobs of a worker that share the U-Net's calls (`maxBatch`), on a real Redis, if there is one. */
-import { Queue } from 'bullmq'
+import { Queue, Worker } from 'bullmq'
 import { Redis } from 'ioredis'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -63,6 +63,8 @@ whereRedis('worker-batch')('jobs that are made together', () => {
       () => undefined,
       (error: unknown) => error as { code?: string; message: string },
     )
+  /** Ids of waiting jobs, the next one first. */
+  const waiting = async () => (await redis.lrange(raw.toKey('wait'), 0, -1)).reverse()
   /** Until that many jobs have begun, as the queue knows. */
   const running = async (count: number) => {
     while ((await queue.counts(model)).running !== count) await wait(10)
@@ -199,6 +201,39 @@ whereRedis('worker-batch')('jobs that are made together', () => {
     await makeWorker({ name: 'second' })
     expect((await Promise.all(jobs.map(({ result }) => result))).map(({ worker }) => worker)).toEqual(['second', 'second', 'second'])
     expect((await Promise.all(jobs.map(({ id }) => raw.getJob(id)))).map((job) => job?.stalledCounter)).toEqual([0, 0, 0])
+  })
+
+  test('they go back in the order in which they waited', async () => {
+    using _held = holdEngine()
+    for (const prompt of ['a', 'b', 'c', 'd']) await submit(prompt)
+    const worker = await makeWorker({ graceMs: 0, maxBatch: 3 })
+    await running(3)
+    await worker.close()
+    expect(await waiting()).toEqual(['a', 'b', 'c', 'd'])
+  })
+
+  test('a worker that is closed while it gathers them gives them back, without the loss of a try', async () => {
+    using _held = holdEngine()
+    const { getNextJob } = Worker.prototype // eslint-disable-line @typescript-eslint/unbound-method -- called with its worker below
+    using _spy = { [Symbol.dispose]: () => void (Worker.prototype.getNextJob = getNextJob) }
+    const worker = await new Promise<RunningWorker>((resolve, reject) => {
+      const made = (async () => {
+        for (const prompt of ['a', 'b', 'c']) await submit(prompt)
+        return makeWorker({ graceMs: 0 })
+      })()
+      made.catch(reject)
+      Worker.prototype.getNextJob = async function (...options) {
+        const job = await getNextJob.apply(this, options)
+        const closed = await made
+        void closed.close()
+        await wait(10) // after the end of the grace period
+        resolve(closed)
+        return job
+      }
+    })
+    await worker.close()
+    expect(await waiting()).toEqual(['a', 'b', 'c'])
+    expect((await Promise.all(['a', 'b', 'c'].map((id) => raw.getJob(id)))).map((job) => job?.attemptsMade)).toEqual([0, 0, 0])
   })
 
   test('a worker that is closed finishes all of them', async () => {

@@ -57,14 +57,37 @@ export class Batch {
   /** Those that are not ready yet, and the mark of a batch that takes more. */
   readonly #awaited = new Set(['more'])
   #starts: (() => void)[] = []
+  /** All of them in the order of the queue. */
+  readonly #runs = new Map<string, Promise<unknown>>()
+  #isClosed!: () => void
+  readonly #closed = new Promise<void>((resolve) => (this.#isClosed = resolve))
 
-  add(id: string): void {
-    this.#awaited.add(id)
+  get size(): number {
+    return this.#runs.size
   }
 
-  /** No more are added. */
-  close(): void {
+  /** Runs a job at once. `run` must not reject. */
+  add(id: string, run: () => Promise<unknown>): void {
+    this.#awaited.add(id)
+    this.#runs.set(
+      id,
+      run().finally(() => this.leave(id)),
+    )
+  }
+
+  /** No more are added. Returns when all have ended. */
+  async close(): Promise<void> {
+    this.#isClosed()
     this.leave('more')
+    await Promise.all(this.#runs.values())
+  }
+
+  /** Lets a job leave, and returns when those that follow it in the queue have ended. */
+  async leaveLast(id: string): Promise<void> {
+    this.leave(id)
+    await this.#closed
+    const runs = [...this.#runs]
+    await Promise.all(runs.slice(runs.findIndex(([each]) => each === id) + 1).map(([, run]) => run))
   }
 
   /** Starts a run when the others are ready or have ended. The value is wrapped because it may be a promise. */

@@ -120,6 +120,8 @@ class FleetWorker implements RunningWorker {
   readonly #held = new Map<string, AbortController>()
   /** Jobs that are made together, by model and id. */
   readonly #batches = new Map<string, Batch>()
+  /** Whether the jobs that it holds, and those that begin, go back to the queue. */
+  #isHandingBack = false
   #pruning: NodeJS.Timeout | undefined
   #health: Server | undefined
   #closing: Promise<void> | undefined
@@ -220,6 +222,7 @@ class FleetWorker implements RunningWorker {
     clearInterval(this.#pruning)
     this.#pulse.stop()
     const late = setTimeout(() => {
+      this.#isHandingBack = true
       for (const control of this.#held.values()) control.abort(handBack)
     }, this.#graceMs)
     // A Redis that is away cannot be told anything: the job is given to another worker when its lock has run out.
@@ -273,6 +276,7 @@ class FleetWorker implements RunningWorker {
       await job.moveToWait(token)
       throw new WaitingError('The device is busy')
     }
+    this.#hold(job) // others are looked for first
     try {
       if (await this.#serveTogether(job, token)) throw new WaitingError('It has its outcome')
       return await this.#serve(job, token)
@@ -289,39 +293,45 @@ class FleetWorker implements RunningWorker {
     if (this.#maxBatch === 1 || this.#closing) return false
     const worker = this.#workers.find(({ name }) => name === first.queueName)!
     const batch = new Batch()
-    const runs: Promise<unknown>[] = []
     const add = (job: Job<JobData, JobResult>, its: string) => {
       const name = this.#nameOf(job)
-      batch.add(name)
       this.#batches.set(name, batch)
-      const run = worker.processJob(job, its, () => false).catch((error: unknown) => this.#log((error as Error).message))
-      const leave = () => {
+      this.#hold(job)
+      const process = async () => {
+        await worker.processJob(job, its, () => false).catch((error: unknown) => this.#log((error as Error).message))
         this.#batches.delete(name)
-        batch.leave(name)
+        this.#held.delete(name) // if BullMQ has refused to run it
       }
-      runs.push(run.finally(leave))
+      batch.add(name, process)
     }
     const take = (job: Job<JobData, JobResult>, its: string) => {
-      if (runs.length === 0) add(first, token)
+      if (batch.size === 0) add(first, token)
       add(job, its)
     }
     await takeFollowers(worker, { redis: this.#redis, first, maxImages: this.#maxBatch, maxLost: this.#maxLost }, take).catch((error: unknown) =>
       this.#log(`no more jobs could be taken: ${(error as Error).message}`),
     )
-    batch.close()
-    await Promise.all(runs)
-    return runs.length > 0
+    await batch.close()
+    return batch.size > 0
+  }
+
+  /** From now on a job can be stopped. */
+  #hold(job: Job<JobData, JobResult>): AbortController {
+    const name = this.#nameOf(job)
+    const control = this.#held.get(name) ?? new AbortController()
+    if (this.#isHandingBack) control.abort(handBack)
+    this.#held.set(name, control)
+    return control
   }
 
   /** Runs a job. What it throws decides what becomes of the job. */
   async #serve(job: Job<JobData, JobResult>, token: string, batch?: Batch): Promise<JobResult> {
     const id = job.id!
-    const control = new AbortController()
     const name = this.#nameOf(job)
-    this.#held.set(name, control)
-    const { signal } = control
+    const { signal } = this.#hold(job)
     const end = (outcome: Outcome) => this.#metrics.left(job.queueName, outcome)
     try {
+      signal.throwIfAborted()
       if (await this.#redis.exists(this.#names.cancelled(name))) throw cancelled()
       const result = await this.#run(job, signal, batch)
       end('succeeded')
@@ -330,6 +340,7 @@ class FleetWorker implements RunningWorker {
       const error: unknown = signal.aborted ? signal.reason : thrown
       if (error === handBack) {
         end('returned')
+        await batch?.leaveLast(name) // each goes to the head of the queue
         await job.moveToWait(token)
         throw new WaitingError('The worker shuts down')
       }
