@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
-import { DiffusionHost, type HostGenerateOptions } from 'node-latent-diffusion'
+import { DiffusionHost, RawImage, type HostGenerateOptions } from 'node-latent-diffusion'
 import { createWorker, JobQueue, type JobSubmission, type QueuedJob, type RunningWorker, type WorkerOptions } from '../../packages/worker/src/index'
 import { holdEngine } from '../helpers/held-engine'
 import { RedisServer, whereRedis } from '../helpers/redis'
@@ -103,6 +103,39 @@ whereRedis('worker-batch')('jobs that are made together', () => {
     expect(await raw.getJobCounts('completed', 'failed', 'wait', 'prioritized', 'delayed', 'active')).toEqual({
       ...{ completed: 8, failed: 1, wait: 0, prioritized: 0, delayed: 0, active: 0 },
     })
+  })
+
+  test('each gets the images of its own prompt and seeds: those of a run alone', async () => {
+    const wanted: [string, Partial<JobSubmission['options']>][] = [
+      ['a red circle', { seed: 7n }],
+      ['a blue square', { seed: 30n, count: 2 }],
+      ['a red circle, again', { seed: 50n }],
+    ]
+    const made = async (id: string, maxBatch: number) => {
+      const jobs: QueuedJob[] = []
+      for (const [i, [prompt, options]] of wanted.entries()) jobs.push(await submit(prompt, options, { id: `${id}-${i}` }))
+      await using _worker = await makeWorker({ maxBatch })
+      const images = (await Promise.all(jobs.map(({ result }) => result))).flatMap((result) => result.images)
+      return Promise.all(
+        images.map(async ({ key, metadata }) => ({
+          seed: /Seed: (\d+)/.exec(metadata.parameters!)?.[1],
+          pixels: (await RawImage.read(Buffer.from(await queue.store.get(key)))).data,
+        })),
+      )
+    }
+    const alone = await made('alone', 1)
+    log = []
+    const together = await made('together', 4)
+    expect(groups()).toEqual([wanted.map(([prompt]) => prompt)])
+    expect(alone.map(({ seed }) => seed)).toEqual(['7', '30', '31', '50'])
+    expect(together.map(({ seed }) => seed)).toEqual(['7', '30', '31', '50'])
+    const distance = (a: ArrayLike<number>, b: ArrayLike<number>) =>
+      Math.sqrt(Array.from(a, (x, i) => (x - b[i]!) ** 2).reduce((sum, x) => sum + x, 0) / a.length)
+    for (const [i, { pixels }] of together.entries())
+      for (const [j, other] of alone.entries()) {
+        if (i === j) expect(distance(pixels, other.pixels)).toBeLessThan(2)
+        else expect(distance(pixels, other.pixels)).toBeGreaterThan(5)
+      }
   })
 
   test('without maxBatch one after another', async () => {
