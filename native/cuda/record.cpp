@@ -88,16 +88,24 @@ void Program::need_side(const latent_cuda_side & side, const TensorPtr & up, con
     if (!up) return;
     const auto & d = up->desc();
     const Value & low = value(side.low);
-    (void)matrix(up, d.in, "adapter");
+    (void)matrix(up, d.in, "layer's adapter");
     if (d.kernel != 1 || d.out != weight->desc().out)
         invalid("The upper factor of an adapter must have kernel 1 and the " + std::to_string(weight->desc().out) +
                 " rows of its layer");
     if (up->kind() != WeightKind::plain) throw Failure(LATENT_CUDA_UNSUPPORTED, "A quantised upper factor of an adapter");
     if (low.ids || low.batch != y.batch || low.length != y.length)
         invalid("The lower product of an adapter must have the rows of its layer's result");
-    if (side.first < 0 || side.first % 8 || side.first > low.channels || d.in > low.channels - side.first)
-        invalid("An adapter reads channels " + std::to_string(side.first) + " to " + std::to_string(side.first + d.in) +
-                " of a lower product of " + std::to_string(low.channels) + ": the first must be a multiple of 8");
+    if (side.first < 0 || side.first % 8)
+        invalid("The first channel of an adapter's lower product is " + std::to_string(side.first) + ", not a multiple of 8");
+    if (side.first > low.channels || d.in > low.channels - side.first)
+        invalid("An adapter reads " + std::to_string(d.in) + " channels from channel " + std::to_string(side.first) +
+                " on of a lower product of " + std::to_string(low.channels));
+}
+
+/// In the profile: the work of a side product, and its rank.
+static void add_side_work(const Tensor & up, const Value & y, Node & node) {
+    node.flops += 2.0 * static_cast<double>(y.rows()) * static_cast<double>(up.desc().out * up.desc().in);
+    node.label += " + " + std::to_string(up.desc().in);
 }
 
 void Program::add_side(const latent_cuda_side & side, TensorPtr up, const Value & y, Product & product, Node & node) {
@@ -106,8 +114,7 @@ void Program::add_side(const latent_cuda_side & side, TensorPtr up, const Value 
     product.low = element(side.low), product.low_first = side.first;
     product.args.side.c1 = static_cast<int>(values_[product.low].stride());
     node.reads.push_back(product.low);
-    node.flops += 2.0 * static_cast<double>(y.rows()) * static_cast<double>(up->desc().out * up->desc().in);
-    node.label += " + " + std::to_string(up->desc().in);
+    add_side_work(*up, y, node);
     product.up = std::move(up);
 }
 
@@ -259,6 +266,7 @@ int Program::vector_linear(const latent_cuda_linear & c, TensorPtr weight, Tenso
     if (low >= 0) node.reads.push_back(low);
     node.flops = 2.0 * static_cast<double>(y.rows()) * static_cast<double>(weight->desc().out * x.channels);
     node.label = std::string(c.geglu ? "geglu" : "linear") + " of vectors " + to(x.channels, weight->desc().out);
+    if (up) add_side_work(*up, y, node);
     VectorProductArgs p;
     p.rows = static_cast<int>(y.rows()), p.columns = static_cast<int>(y.stride());
     p.main.x_stride = static_cast<int>(values_[from].stride());
