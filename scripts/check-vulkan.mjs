@@ -78,18 +78,18 @@ function mesa(cache) {
   return description
 }
 
-/** The folder where a build writes its library (LATENT_ADDON_DIR); that of --make lies inside the build folder. */
-function addonFolder(build, made) {
-  return made ? path.join(build, 'addon') : path.join(path.dirname(build), 'build', 'Release')
+/** The folder where a build writes its library, as CMake was told; undefined before the first one. */
+function addonFolder(build) {
+  const configured = path.join(build, 'CMakeCache.txt')
+  return existsSync(configured) ? /^LATENT_ADDON_DIR:\w+=(.+)$/m.exec(readFileSync(configured, 'utf8'))?.[1] : undefined
 }
 
 /** Builds the library with few shaders, and the tests. */
 function make(build) {
   const needed = ['glslc', 'cmake'].filter((name) => !onPath(name))
   if (needed.length > 0) throw new Skipped(`${needed.join(' and ')} not installed`)
-  const addon = addonFolder(build, true)
-  const configured = path.join(build, 'CMakeCache.txt')
-  if (existsSync(configured) && !readFileSync(configured, 'utf8').includes(`LATENT_ADDON_DIR:PATH=${addon}\n`))
+  const addon = path.join(build, 'addon') // inside the build folder, where no package looks
+  if ((addonFolder(build) ?? addon) !== addon)
     throw new Error(`${build} is another build, which would then have few shaders; use --make with a folder of its own`)
   const few = ['-DLATENT_VULKAN=ON', `-DVulkan_GLSLC_EXECUTABLE=${path.join(root, 'scripts', 'glslc-used.sh')}`, `-DLATENT_ADDON_DIR=${addon}`]
   try {
@@ -106,8 +106,8 @@ function make(build) {
   ])
 }
 
-function environment({ driver, cache, fast, library }) {
-  const env = { LATENT_TEST_DEVICE: 'vulkan', XDG_CACHE_HOME: cache, LATENT_VULKAN_LIBRARY: library }
+function environment({ driver, cache, fast }) {
+  const env = { LATENT_TEST_DEVICE: 'vulkan', XDG_CACHE_HOME: cache }
   if (!fast) env.LATENT_VULKAN_FLOAT32 = '1'
   if (driver === 'system') return env
   const file = driver ?? mesa(cache)
@@ -158,14 +158,14 @@ await main(async () => {
   })
   if (values.make && values.fast) throw new Error('--make builds the shaders of float32 alone, so it cannot be combined with --fast')
   const build = path.resolve(values.build ?? (values.make ? path.join(root, 'build-vulkan') : buildDirectory))
-  const library = path.join(addonFolder(build, values.make), 'latent-vulkan.so')
   const cache = path.resolve(values.cache ?? path.join(root, 'build-vulkan-cache'))
   mkdirSync(cache, { recursive: true })
   try {
-    const env = environment({ driver: values.driver, cache, fast: values.fast, library })
+    const env = environment({ driver: values.driver, cache, fast: values.fast })
     if (values.make) make(build)
+    const library = path.join(addonFolder(build) ?? build, 'latent-vulkan.so')
     if (!existsSync(library)) throw new Skipped('latent-vulkan.so is not built')
-    Object.assign(process.env, env)
+    Object.assign(process.env, env, { LATENT_VULKAN_LIBRARY: library })
   } catch (error) {
     if (!(error instanceof Skipped)) throw error
     if (values.required) throw new Error(`vulkan: ${error.message}`, { cause: error })
