@@ -59,7 +59,7 @@ test('an interrupted job is not a failure', async () => {
     const { json } = await ask(server, '/sdapi/v1/progress')
     if (json.state.sampling_step > 0) break
   }
-  await ask(server, '/sdapi/v1/interrupt', { method: 'POST' })
+  expect((await ask(server, '/sdapi/v1/interrupt', { method: 'POST' })).json).toEqual({})
   expect((await drawing).json.images).toEqual([])
   const { text } = await ask(server, '/metrics')
   expect(text).toMatch(/latent_jobs_total\{api="a1111",outcome="cancelled"\} 1/)

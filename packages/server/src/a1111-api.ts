@@ -327,7 +327,10 @@ export function a1111Api(context: Context) {
     get('/progress', 'Progress of the running request', ({ query }) =>
       ui.progress((query as { skip_current_image?: string }).skip_current_image !== 'true'),
     )
-    post('/interrupt', 'Stop the running request and return finished images', () => void ui.stop('interrupted'))
+    post('/interrupt', 'Stop the running request and return finished images', () => {
+      ui.stop('interrupted')
+      return {}
+    })
     post('/skip', 'Skip the rest of the current iteration', () => void ui.stop('skipped'))
     get('/options', 'Settings', () => ui.options())
     post('/options', 'Change settings; unknown ones are ignored', (request) => ui.setOptions(bodyOf(request)))

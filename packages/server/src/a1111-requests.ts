@@ -189,7 +189,7 @@ export async function readImg2img(body: Body, info: PipelineInfo, limits: Limits
   const [first] = Array.isArray(body.init_images) ? (body.init_images as unknown[]) : []
   if (typeof first !== 'string') throw missing('Init image not found')
   const mode = readWhole(body, 'resize_mode', 0, 3) ?? 0
-  if (mode === 2) throw unprocessable('resize_mode 2 (resize and fill) is not supported by this server')
+  if (mode > 1) throw unprocessable(`resize_mode ${mode} is not supported by this server; 0 and 1 are`)
   if (takesStrength(info)) asked.options.strength = readNumber(body, 'denoising_strength', 0, 1) ?? 0.75
   const given = await RawImage.read(decodePicture(first, 'init_images', limits))
   const { width = given.width, height = given.height } = asked.options
