@@ -98,7 +98,8 @@ TEST(engine_refuses_sides) {
         return table().linear(home.program, &c, &v);
     };
     CHECK(status_of(24, 4, 1, 8, 12, 6) == LATENT_CUDA_OK);
-    CHECK(status_of(24, 5, 1, 8, 12, 6) == LATENT_CUDA_INVALID && says("reads 5 channels from channel 8 on of a lower product of 12"));
+    CHECK(status_of(24, 5, 1, 8, 12, 6) == LATENT_CUDA_INVALID &&
+          says("reads 5 channels from channel 8 on of a lower product of 12"));
     CHECK(status_of(24, 4, 1, 4, 12, 6) == LATENT_CUDA_INVALID && says("a multiple of 8"));
     CHECK(status_of(24, 4, 1, -8, 12, 6) == LATENT_CUDA_INVALID);
     CHECK(status_of(24, 16, 1, INT64_MAX - 7, 12, 6) == LATENT_CUDA_INVALID);
