@@ -9,7 +9,7 @@ import { encodeOptions } from './job-options.js'
 import type { ObjectStore } from './objects.js'
 import { protocolVersion, type JobData, type JobNews, type JobResult, type Json, type Priority } from './protocol.js'
 import { isResult, readNews } from './messages.js'
-import { connect, namesOf, Pulse, resubscribed, shownUrl, type Names } from './redis.js'
+import { connect, namesOf, Pulse, shownUrl, whenSubscribed, type Names } from './redis.js'
 import { readCount, readDuration, readModelName, readQueueName, readRedisUrl, type QueuePlace } from './settings.js'
 import { openStore } from './store.js'
 
@@ -152,15 +152,7 @@ export class JobQueue implements AsyncDisposable {
     this.#pulse = new Pulse(this.#redis)
     this.#subscriber = connect(url, () => {})
     this.#subscriber.on('message', (channel: string, text: string) => this.#hear(channel, text))
-    // News may have been missed, and those to come are heard.
-    this.#subscriber.on(
-      'ready',
-      () =>
-        void resubscribed(this.#subscriber).then(
-          () => this.#sweep(),
-          () => {},
-        ),
-    )
+    whenSubscribed(this.#subscriber, () => this.#sweep()) // news may have been missed
     this.#timers = [setInterval(() => void this.#sweep(), sweepMs), setInterval(() => void this.#place(), 1000)]
     for (const timer of this.#timers) timer.unref()
   }

@@ -84,7 +84,8 @@ export function shownUrl(url: string): string {
   return shown.href
 }
 
-/** Until a connection that is back has its subscriptions back, too. */
-export async function resubscribed(subscriber: Redis): Promise<void> {
-  await subscriber.ping() // they were sent before
+/** Calls `work` each time that a connection has its subscriptions, at first and after it was away: what was published meanwhile is lost, and what follows is heard. */
+export function whenSubscribed(subscriber: Redis, work: () => unknown): void {
+  const subscribed = () => subscriber.ping() // answered after the subscriptions, which were sent before
+  subscriber.on('ready', () => void subscribed().then(work, () => {}))
 }

@@ -11,7 +11,7 @@ import { decodeOptions, plainOptions, readJob } from './job-options.js'
 import { serveHealth, WorkerMetrics, type Outcome } from './metrics.js'
 import type { ObjectStore } from './objects.js'
 import type { JobData, JobNews, JobResult, ResultImage } from './protocol.js'
-import { connect, namesOf, Pulse, resubscribed, shownUrl, type Names } from './redis.js'
+import { connect, namesOf, Pulse, shownUrl, whenSubscribed, type Names } from './redis.js'
 import { readCount, readDuration, readModelName, readQueueName, readRedisUrl, type QueuePlace } from './settings.js'
 import { openStore } from './store.js'
 
@@ -146,15 +146,7 @@ class FleetWorker implements RunningWorker {
     this.#pulse = new Pulse(this.#redis)
     this.#subscriber = connect(url, () => {})
     this.#subscriber.on('message', (_: string, job: string) => this.#held.get(job)?.abort(cancelled()))
-    // While it was away, nobody could tell. Those who cancel from now on are heard.
-    this.#subscriber.on(
-      'ready',
-      () =>
-        void resubscribed(this.#subscriber).then(
-          () => this.#lookForCancelled(),
-          () => {},
-        ),
-    )
+    whenSubscribed(this.#subscriber, () => this.#lookForCancelled()) // while it was away, nobody could tell
     this.#subscriber.subscribe(this.#names.cancel).catch(() => {}) // repeated by the connection whenever it is back
     this.#workers = served.map((model) => {
       const worker: Worker<JobData, JobResult> = new Worker<JobData, JobResult>(model, async (job, token) => this.#process(job, token!), {
