@@ -399,7 +399,7 @@ whereRedis('worker')('queue and workers', () => {
       await queue.submit({ id: 'same', model: 'one', options: options(), onNews: one.onNews }),
       await queue.submit({ id: 'same', model: 'two', options: options(), onNews: two.onNews }),
     ]
-    const workers = await Promise.all(['one', 'two'].map((each) => makeWorker({ name: each, models: { [each]: models[each as 'one' | 'two'] } })))
+    await Promise.all(['one', 'two'].map((each) => makeWorker({ name: each, models: { [each]: models[each as 'one' | 'two'] } })))
     await Promise.all([one, two].map(({ until }) => until(({ type }) => type === 'started')))
     jobs[0]!.cancel()
     expect(await failure(jobs[0]!)).toMatchObject({ code: 'ERR_CANCELLED' })
@@ -408,7 +408,6 @@ whereRedis('worker')('queue and workers', () => {
     held.open()
     expect((await jobs[1]!.result).worker).toBe('two')
     expect([one, two].map(({ news }) => news.flatMap((each) => (each.type === 'started' ? [each.worker] : [])))).toEqual([['one'], ['two']])
-    expect(workers).toHaveLength(2)
   })
 
   test('a job that is cancelled while its worker is out of reach is cancelled when it is back', async () => {
