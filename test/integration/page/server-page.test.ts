@@ -1,21 +1,13 @@
-/** The server's page in a real browser, where there is one (CHROMIUM names it; else chromium or google-chrome of the PATH), on a real server with the model of the package. */
+/** The server's page in a real browser. */
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { gzipSync } from 'node:zlib'
 import path from 'node:path'
-import { chromium, type Browser, type BrowserContextOptions, type Page } from 'playwright-core'
+import type { BrowserContextOptions } from 'playwright-core'
 import { RawImage } from '../../../lib/image/raw-image'
 import { holdEngine } from '../../helpers/held-engine'
-import { startServer, type Server } from '../../helpers/server'
-
-const found = [process.env.CHROMIUM, 'chromium', 'google-chrome'].find((name) => name && spawnSync(name, ['--version']).status === 0)
-const executable = found && spawnSync('sh', ['-c', `command -v "${found}"`], { encoding: 'utf8' }).stdout.trim()
-const where = executable ? describe : describe.skip
-if (!executable) console.warn('server-page: skipped, there is no Chromium')
-
-const folder = path.resolve('packages/server/page-dist')
-const axe = readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8')
+import { draw, findings, folder, gallery, give, inBrowser, number, press, prompt, seed, thumbs } from './browser'
 
 test('one page, one script and one style sheet within 60 kB gzipped, nothing inline, nothing from other origins', () => {
   const files = readdirSync(folder)
@@ -27,93 +19,9 @@ test('one page, one script and one style sheet within 60 kB gzipped, nothing inl
   expect(html.match(/(src|href)="(?!\.\/)/)).toBeNull()
 })
 
-where('the page in Chromium', () => {
-  let server: Server
-  let browser: Browser
-  /** Whatever the pages of this file complain of, and what they ask for elsewhere. */
-  const complaints: string[] = []
-
-  beforeAll(async () => {
-    server = await startServer({ page: folder })
-    browser = await chromium.launch({ executablePath: executable!, args: ['--no-sandbox'] })
-  })
-  afterAll(async () => {
-    await browser?.close()
-    await server?.close()
-  })
-
-  async function open(options: BrowserContextOptions = {}): Promise<Page> {
-    const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, reducedMotion: 'reduce', ...options })
-    const page = await context.newPage()
-    page.setDefaultTimeout(120_000) // tells a hang from a busy machine
-    page.on('pageerror', (error) => complaints.push(String(error)))
-    page.on('console', (message) => message.type() === 'error' && complaints.push(message.text()))
-    page.on('request', (request) => !/^(data|blob):/.test(request.url()) && !request.url().startsWith(server.url) && complaints.push(request.url()))
-    await page.goto(server.url)
-    await prompt(page).waitFor()
-    return page
-  }
-  const prompt = (page: Page) => page.getByRole('textbox', { name: 'Prompt', exact: true })
-  const number = (page: Page, name: string) => page.getByRole('spinbutton', { name, exact: true })
-  const seed = (page: Page) => page.getByRole('textbox', { name: 'Seed' })
-  const thumbs = (page: Page) => page.getByRole('listbox', { name: 'Images' }).getByRole('option')
-  const press = (page: Page, name: string) => page.getByRole('button', { name, exact: true }).click()
-
-  async function draw(page: Page, what: { prompt?: string; steps?: number; seed?: string }): Promise<void> {
-    const before = await thumbs(page).count()
-    if (what.prompt !== undefined) await prompt(page).fill(what.prompt)
-    if (what.steps !== undefined) await number(page, 'Steps').fill(String(what.steps))
-    if (what.seed !== undefined) await seed(page).fill(what.seed)
-    await prompt(page).press('Control+Enter')
-    await thumbs(page).nth(before).waitFor()
-  }
-
-  /** The files of the gallery, the newest first, as the browser keeps them. */
-  async function gallery(page: Page): Promise<RawImage[]> {
-    const files = await page.evaluate(async () => {
-      const ask = <T>(request: IDBRequest<T>) =>
-        new Promise<T>((resolve, reject) => {
-          request.onsuccess = () => resolve(request.result)
-          request.onerror = () => reject(new Error(request.error?.message))
-        })
-      const database = await ask(indexedDB.open('latent', 1))
-      const all = await ask<{ file: Blob }[]>(database.transaction('pictures').objectStore('pictures').getAll())
-      database.close()
-      return Promise.all(all.map(async ({ file }) => [...new Uint8Array(await file.arrayBuffer())]))
-    })
-    return Promise.all(files.reverse().map((bytes) => RawImage.read(Uint8Array.from(bytes))))
-  }
-
-  /** A file dropped on an element, as from the desktop. */
-  async function give(page: Page, kind: 'drop' | 'paste', bytes: Uint8Array, selector = 'main'): Promise<void> {
-    await page.evaluate(
-      ([how, data, target]) => {
-        const transfer = new DataTransfer()
-        transfer.items.add(new File([Uint8Array.from(data as number[])], 'picture.png', { type: 'image/png' }))
-        const init = { bubbles: true, cancelable: true }
-        const element = document.querySelector(target)!
-        element.dispatchEvent(
-          how === 'drop'
-            ? new DragEvent('drop', { ...init, dataTransfer: transfer })
-            : new ClipboardEvent('paste', { ...init, clipboardData: transfer }),
-        )
-      },
-      [kind, [...bytes], selector],
-    )
-  }
-
-  async function findings(page: Page): Promise<string[]> {
-    await page.evaluate(axe)
-    return page.evaluate(async () => {
-      const { violations } = await (
-        window as unknown as { axe: { run(): Promise<{ violations: { id: string; nodes: { html: string }[] }[] }> } }
-      ).axe.run()
-      return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`)
-    })
-  }
-
+inBrowser('the page in Chromium', (own) => {
   test('from a prompt to an image in the gallery: tokens, memory, preview, progress', async () => {
-    const page = await open()
+    const page = await own.open()
     expect(await findings(page)).toEqual([])
     await prompt(page).fill('a red circle above a blue square')
     await page.getByText('7 / 75 tokens').waitFor()
@@ -150,7 +58,7 @@ where('the page in Chromium', () => {
   })
 
   test('seeds: random, fixed, taken from an image; all settings of an image', async () => {
-    const page = await open()
+    const page = await own.open()
     await draw(page, { prompt: 'a blue circle', steps: 2 })
     const first = await seed(page).inputValue()
     await draw(page, {})
@@ -206,12 +114,12 @@ where('the page in Chromium', () => {
     rmSync(out, { recursive: true })
     expect((await gallery(page)).some(({ data }) => Buffer.from(data).equals(Buffer.from(again.data)))).toBe(true)
     await press(page, 'curl')
-    expect(await page.getByLabel('Request', { exact: true }).innerText()).toContain(`curl ${server.url}/latent/v1/jobs`)
+    expect(await page.getByLabel('Request', { exact: true }).innerText()).toContain(`curl ${own.server.url}/latent/v1/jobs`)
     await page.context().close()
   })
 
   test('the queue: order, removal, cancelling by key, reloading the page', async () => {
-    const page = await open()
+    const page = await own.open()
     using held = holdEngine()
     for (const [word, steps] of Object.entries({ first: 150, second: 50, third: 50, fourth: 50 })) {
       await number(page, 'Steps').fill(String(steps))
@@ -243,7 +151,7 @@ where('the page in Chromium', () => {
   })
 
   test('a second pass at a larger size, and its settings from the image', async () => {
-    const page = await open()
+    const page = await own.open()
     await page.getByText('Advanced').click()
     await number(page, 'Hires scale').fill('1.5')
     await number(page, 'Hires strength').fill('0.5')
@@ -261,7 +169,7 @@ where('the page in Chromium', () => {
   })
 
   test('given images: settings fill the fields, start images, a painted mask', async () => {
-    const page = await open()
+    const page = await own.open()
     const parameters =
       'a yellow star\nNegative prompt: blue\nSteps: 3, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 5.5, Seed: 18446744073709551615, Size: 96x64, Version: v1.10.1'
     const grey = new RawImage({ data: new Uint8Array(64 * 64 * 3).fill(128), width: 64, height: 64, channels: 3 })
@@ -382,7 +290,7 @@ where('the page in Chromium', () => {
   })
 
   test('models that edit an image: image guidance, no mask, no size; the truncated part of a prompt is marked', async () => {
-    const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, reducedMotion: 'reduce' })
+    const context = await own.browser.newContext({ viewport: { width: 1280, height: 860 }, reducedMotion: 'reduce' })
     const page = await context.newPage()
     page.setDefaultTimeout(120_000)
     await page.route('**/latent/v1/models/tiny-scenes', async (route) => {
@@ -392,7 +300,7 @@ where('the page in Chromium', () => {
     await page.route('**/latent/v1/tokenize', (route) =>
       route.fulfill({ json: { tokens: 5, window: 3, windows: 1, truncated: true, chunks: [{ text: ['make', 'it', 'red'], weights: [1, 1, 1] }] } }),
     )
-    await page.goto(server.url)
+    await page.goto(own.server.url)
     await prompt(page).fill('make it red and round')
     await page.getByText('5 of 3 tokens: the end does not fit').waitFor()
     expect(await page.locator('.marks mark').innerText()).toBe(' and round')
@@ -417,14 +325,14 @@ where('the page in Chromium', () => {
   })
 
   test('models that draw by a depth map: the image is the map, without strength or mask', async () => {
-    const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, reducedMotion: 'reduce' })
+    const context = await own.browser.newContext({ viewport: { width: 1280, height: 860 }, reducedMotion: 'reduce' })
     const page = await context.newPage()
     page.setDefaultTimeout(120_000)
     await page.route('**/latent/v1/models/tiny-scenes', async (route) => {
       const json = await (await route.fetch()).json()
       await route.fulfill({ json: { ...json, kind: 'depth' } })
     })
-    await page.goto(server.url)
+    await page.goto(own.server.url)
     await prompt(page).fill('a cabin')
     await page.getByText('This model needs a depth map: add one below').waitFor()
     const grey = new RawImage({ data: new Uint8Array(96 * 64 * 3).fill(128), width: 96, height: 64, channels: 3 })
@@ -444,7 +352,7 @@ where('the page in Chromium', () => {
   })
 
   test('errors of the server are shown as text, and invalid requests are not sent', async () => {
-    const page = await open()
+    const page = await own.open()
     await number(page, 'Width').fill('65')
     await page.getByText('Width and height must be multiples of 4').waitFor()
     await press(page, 'Swap width and height')
@@ -454,7 +362,7 @@ where('the page in Chromium', () => {
     )
     await prompt(page).press('Control+Enter')
     await page.getByRole('alert').getByText('Full <b>up</b>').waitFor()
-    expect(complaints.splice(0)).toEqual([expect.stringContaining('429')]) // Chromium's own remark
+    expect(own.complaints.splice(0)).toEqual([expect.stringContaining('429')]) // Chromium's own remark
     await press(page, 'Dismiss this message')
     await page.context().close()
   })
@@ -463,7 +371,7 @@ where('the page in Chromium', () => {
     ['dark and in high contrast', { colorScheme: 'dark' }],
     ['on a phone', { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true }],
   ] as [string, BrowserContextOptions][])('accessible %s', async (_, options) => {
-    const page = await open(options)
+    const page = await own.open(options)
     if (options.isMobile) await page.getByText('Start image, size and sampling').click()
     await draw(page, { prompt: 'a green triangle', steps: 2 })
     expect(await findings(page)).toEqual([])
@@ -483,6 +391,4 @@ where('the page in Chromium', () => {
     }
     await page.context().close()
   })
-
-  test('no script errors, no violations of the content security policy, no requests to other origins', () => expect(complaints).toEqual([]))
 })
