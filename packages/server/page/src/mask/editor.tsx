@@ -1,6 +1,6 @@
 /** The mask editor: the model repaints the painted area. */
-import { useComputed, useSignal } from '@preact/signals'
-import { useEffect, useRef } from 'preact/hooks'
+import { useSignal } from '@preact/signals'
+import { useEffect, useId, useRef } from 'preact/hooks'
 import { say, sayError } from '../state/say.js'
 import { isEditingMask, setMask, type StartPicture } from '../state/start-picture.js'
 import { Dialog, FileButton, IconButton, NumberField, save } from '../ui/parts.js'
@@ -8,8 +8,9 @@ import { feathered } from './blur.js'
 import { add, canRedo, canUndo, empty, redo, undo, type Change, type History, type Point } from './history.js'
 import { alphaOf, canvasOf, draw, maskFile, paint, putAlpha, readMask, selects } from './raster.js'
 import { RectangleFields } from './rectangle-fields.js'
+import { maxZoom, useView } from './view.js'
 
-type Tool = 'brush' | 'eraser' | 'rectangle'
+type Tool = 'brush' | 'eraser' | 'rectangle' | 'move'
 
 const tint: [number, number, number] = [255, 43, 214]
 
@@ -20,15 +21,10 @@ export function MaskEditor({ picture }: { picture: StartPicture }) {
   const feather = useSignal(picture.mask?.feather ?? 0)
   const size = useSignal(Math.max(2, Math.round(longest / 10)))
   const tool = useSignal<Tool>('brush')
-  // Relative to the scale at which the whole image fits.
-  const zoom = useSignal(1)
-  const fit = useSignal(1)
   const pointer = useSignal<{ x: number; y: number } | undefined>(undefined)
   const overlay = useRef<HTMLCanvasElement>(null)
-  const area = useRef<HTMLDivElement>(null)
   const mask = useRef<CanvasRenderingContext2D>(undefined)
   const stroke = useRef<{ from: Point; points: Point[]; erase: boolean; rectangle: boolean }>(undefined)
-  const scale = useComputed(() => fit.value * zoom.value)
 
   /** Shows the mask, with its soft edge if `soft`. */
   const show = (soft: boolean) => {
@@ -45,6 +41,17 @@ export function MaskEditor({ picture }: { picture: StartPicture }) {
     }
   }
 
+  const view = useView(picture, {
+    drags: () => tool.value === 'move',
+    onMove: () => {
+      stroke.current = undefined
+      pointer.value = undefined
+      if (mask.current) paint(mask.current, history.value)
+      show(true)
+    },
+  })
+  const { zoom, scale } = view
+
   useEffect(() => {
     mask.current ??= canvasOf({ width, height })[1]
     paint(mask.current, history.value)
@@ -52,22 +59,14 @@ export function MaskEditor({ picture }: { picture: StartPicture }) {
   }, [history.value, feather.value])
 
   useEffect(() => {
-    const element = area.current
-    if (!element) return
-    const measure = () => (fit.value = Math.min((element.clientWidth - 32) / width, (element.clientHeight - 32) / height))
-    measure()
-    const observer = new ResizeObserver(measure)
-    observer.observe(element)
+    const element = view.area.current
     const onWheel = (event: WheelEvent) => {
       event.preventDefault()
-      if (event.ctrlKey || event.metaKey) zoom.value = Math.min(8, Math.max(1, zoom.value * (event.deltaY < 0 ? 1.15 : 1 / 1.15)))
+      if (event.ctrlKey || event.metaKey) view.onWheel(event)
       else resize(event.deltaY < 0 ? 1.15 : 1 / 1.15)
     }
-    element.addEventListener('wheel', onWheel, { passive: false })
-    return () => {
-      observer.disconnect()
-      element.removeEventListener('wheel', onWheel)
-    }
+    element?.addEventListener('wheel', onWheel, { passive: false })
+    return () => element?.removeEventListener('wheel', onWheel)
   }, [])
 
   const resize = (by: number) =>
@@ -102,7 +101,7 @@ export function MaskEditor({ picture }: { picture: StartPicture }) {
   })
 
   const onDown = (event: PointerEvent & { currentTarget: HTMLElement }) => {
-    if (event.button > 0 && event.button !== 2 && event.pointerType !== 'pen') return
+    if (tool.value === 'move' || (event.button > 0 && event.button !== 2 && event.pointerType !== 'pen')) return
     event.preventDefault()
     event.currentTarget.setPointerCapture(event.pointerId)
     // The right button and the eraser end of a pen erase.
@@ -141,11 +140,13 @@ export function MaskEditor({ picture }: { picture: StartPicture }) {
     if (control && key === 'z') history.value = event.shiftKey ? redo(history.value) : undo(history.value)
     else if (control && key === 'y') history.value = redo(history.value)
     else if (control || isTyping) return
+    else if (view.onKey(event)) pointer.value = undefined
     else if (key === '[') resize(1 / 1.15)
     else if (key === ']') resize(1.15)
     else if (key === 'b') tool.value = 'brush'
     else if (key === 'e') tool.value = 'eraser'
     else if (key === 'r') tool.value = 'rectangle'
+    else if (key === 'h') tool.value = 'move'
     else if (key === 'i') change({ type: 'invert' })
     else return
     event.preventDefault()
@@ -156,7 +157,9 @@ export function MaskEditor({ picture }: { picture: StartPicture }) {
     ['brush', 'Brush (B)'],
     ['eraser', 'Eraser (E)'],
     ['rectangle', 'Rectangle (R)'],
+    ['move', 'Move (H)'],
   ] as const
+  const help = useId()
   const shownSize = size.value * scale.value
   return (
     <Dialog title="Choose the area to repaint" onClose={close} class="mask-dialog" onKeyDown={onKeyDown}>
@@ -183,9 +186,9 @@ export function MaskEditor({ picture }: { picture: StartPicture }) {
             label="Zoom"
             value={Math.round(zoom.value * 100)}
             min={100}
-            max={800}
+            max={100 * maxZoom}
             step={10}
-            onChange={(value) => (zoom.value = Math.min(8, Math.max(1, value / 100)))}
+            onChange={(value) => view.setZoom(value / 100)}
           />
           <RectangleFields width={width} height={height} onChange={change} />
           <div class="row wrap">
@@ -200,11 +203,27 @@ export function MaskEditor({ picture }: { picture: StartPicture }) {
             />
           </div>
           <p class="note">The wheel changes the brush, with Ctrl the zoom. The right button erases.</p>
+          <p class="note" id={help}>
+            To move an enlarged image, drag with Space or the middle button, or use two fingers or the arrow keys. + and - zoom.
+          </p>
+          <p class="hidden" role="status">
+            {view.told}
+          </p>
           <button type="button" class="button primary" onClick={close}>
             Done
           </button>
         </div>
-        <div class="mask-area" ref={area} onContextMenu={(event) => event.preventDefault()}>
+        <div
+          class="mask-area"
+          ref={view.area}
+          tabIndex={0}
+          role="group"
+          aria-label="Image and mask"
+          aria-describedby={help}
+          data-pointer={view.pointer.value}
+          onContextMenu={(event) => event.preventDefault()}
+          {...view.handlers}
+        >
           <div
             class="mask-canvas"
             data-tool={tool.value}
@@ -217,7 +236,7 @@ export function MaskEditor({ picture }: { picture: StartPicture }) {
           >
             <img src={picture.url} alt="Start image" draggable={false} />
             <canvas ref={overlay} width={width} height={height} role="img" aria-label="Mask" />
-            {pointer.value && tool.value !== 'rectangle' && (
+            {pointer.value && view.pointer.value === undefined && tool.value !== 'rectangle' && (
               <span
                 class="brush-ring"
                 aria-hidden="true"

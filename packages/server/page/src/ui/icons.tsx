@@ -14,6 +14,7 @@ const paths = {
   keyboard: 'M3 7h18v11H3zM7 11v.01M10.5 11v.01M14 11v.01M17 11v.01M8 14.500h8',
   left: 'M15 6l-6 6 6 6',
   lock: 'M6 11h12v9H6zM9 11V8a3 3 0 0 1 6 0v3',
+  move: 'M12 3v18M3 12h18M9 6l3-3 3 3M9 18l3 3 3-3M6 9l-3 3 3 3M18 9l3 3-3 3',
   redo: 'M15 5l4 4-4 4M19 9H10a5 5 0 0 0 0 10h3',
   rectangle: 'M4 7h16v10H4z',
   right: 'M9 6l6 6-6 6',
