@@ -4,7 +4,7 @@ import path from 'node:path'
 import { text } from 'node:stream/consumers'
 import type { Kernels } from '../index.js'
 import { packageRoot } from '../native/package-root.js'
-import type { BenchValues, Report, Row } from './bench-report.js'
+import { batchText, type BenchValues, type Report, type Row } from './bench-report.js'
 import { UsageError, type Io } from './command.js'
 
 /** A set of kernels, `ggml` for ggml's operations; with `int8`, weights in 8-bit integers regardless of flags. */
@@ -89,7 +89,7 @@ export function renderRuns(runs: readonly Run[]): string {
   const line = (cells: string[]) => cells.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join('  ')
   const peaks = report.peak.map(({ format, instructions, gflops }) => `${format} ${gflops.toFixed(0)} (${instructions})`).join(', ')
   return [
-    `${model}, ${width}x${height}, guided (batch 2), ${threads} threads on ${device}`,
+    `${model}, ${width}x${height}${batchText(report)}, ${threads} threads on ${device}`,
     `shares are of the peak measured in the same run; in the first one, in GFLOP/s: ${peaks}`,
     ...table.map(line),
     '',

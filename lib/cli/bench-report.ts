@@ -13,17 +13,24 @@ import {
   type OperationTime,
   type Peak,
 } from '../index.js'
+import { estimateOptions } from '../options/estimate.js'
+import { flagsOf } from '../options/flags.js'
+import { takesPrompts } from '../kinds/input-rules.js'
 import { generateOptions } from '../options/generate.js'
 import { loadOptions } from '../options/load.js'
 import { pick } from '../options/option.js'
+import { encoderOf, prepareStep } from './bench-step.js'
 import { readOptionFlags, type Flags, type FlagValues, type Io } from './command.js'
 import { loadFlags, loraFlags, readLoadOptions, readSource, sizeFlags, sizeOptions } from './model-flags.js'
 import { progressBar } from './progress-bar.js'
+
+const guidanceOptions = pick(estimateOptions, 'guidanceScale', 'imageGuidanceScale')
 
 /** Flags of the command. */
 export const benchFlags = {
   ...loadFlags,
   ...sizeFlags,
+  ...flagsOf(guidanceOptions),
   lora: { ...loraFlags.lora, help: 'also time a step with this adapter: FILE or FILE:WEIGHT; may be repeated' },
   repeats: { kind: 'number', help: 'network steps to time; the median is reported (default 3)' },
   profile: { kind: 'switch', help: 'also time each operation of a step and of the decoder' },
@@ -68,6 +75,8 @@ export interface Report {
   kernels?: Omit<Kernels, 'available'>
   width: number
   height: number
+  /** Evaluations of the network in one step: 2 with guidance, 3 with guidance by an image too; 0 without a network. */
+  evaluations: number
   peak: Peak[]
   /** Of the caches and of memory; empty if no CPU computed. */
   bandwidth: Bandwidth[]
@@ -166,7 +175,8 @@ export async function measure(values: BenchValues, model: string | undefined, io
   const source = readSource(values, model)
   const load = { ...readLoadOptions(values), signal }
   const bar = progressBar(io)
-  const request = { ...load, ...readOptionFlags(sizeOptions, values), onProgress: bar.update }
+  const guidance: { guidanceScale?: number; imageGuidanceScale?: number } = readOptionFlags(guidanceOptions, values)
+  const request = { ...load, ...readOptionFlags(sizeOptions, values), ...guidance, onProgress: bar.update }
   const estimate = await estimateMemory(source, request).finally(bar.clear)
   // A GPU's are not measured.
   const onCpu = /^(auto|cpu)$/.test(values.device ?? 'auto')
@@ -176,28 +186,41 @@ export async function measure(values: BenchValues, model: string | undefined, io
   await using held = pipe
   const f32 = peak.find(({ format }) => format === 'f32') // text encoders stay in float32
   const best = (part: 'unet' | 'vae') => reachable(peak, kernels, held.info.precision, held.info.dtypes[part])
-  // The first prompt reads the tokenizer's files and builds the graph.
-  const [firstTextMs] = await timed(async () => (await held.encodePrompt('', { signal })).dispose())
-  const [textMs, conditioning] = await timed(() => held.encodePrompt('', { signal }))
+  const { info } = held
   const { width, height } = estimate
-  const latents = await held.createLatents({ width, height, seed: 0 })
-  const guided = { timestep: 500, conditioning, unconditional: conditioning, guidanceScale: 7.5, signal }
+  const encode = encoderOf(held, { width, height }, signal)
+  const stages: Row[] = [{ stage: 'load', ms: loadMs }]
+  if (encode) {
+    const text = estimate.textEncoder
+    const encoded = async () => (await encode()).dispose()
+    // The first prompt reads the tokenizer's files and builds the graph.
+    stages.push({ stage: takesPrompts(info) ? 'first prompt' : 'first condition', ms: (await timed(encoded))[0] })
+    stages.push(row(text ? 'text encoder' : 'conditioner', (await timed(encoded))[0], (text ?? estimate.conditioner)?.flops, f32))
+  }
+  const latents = await held.createLatents({ width, height, seed: 0, signal })
+  const network = info.kind === 'autoencoder' ? undefined : await prepareStep(held, latents, { width, height, ...guidance, signal })
   const repeats = values.repeats ?? 3
-  const step = () => held.predict(latents, guided)
-  const bare = await timeSteps(repeats, step)
   const { loras }: GenerateOptions = readOptionFlags(pick(generateOptions, 'loras'), values)
   const adapt = (on: boolean) => held.setLoras(on ? loras! : [], { signal })
-  const adapted = loras ? await timeByTurns(repeats, step, adapt) : undefined
+  const bare = network && (await timeSteps(repeats, network.evaluate))
+  if (bare) stages.push({ stage: 'first step', ms: bare.first }, row('step', bare.usual, estimate.unet?.flops, best('unet')))
+  const adapted = network && loras ? await timeByTurns(repeats, network.evaluate, adapt) : undefined
+  if (adapted) stages.push({ stage: 'step with LoRA', ms: adapted.usual })
   const [decodeMs, picture] = await timed(() => held.decode(latents, { output: 'float', signal }))
+  stages.push(row('decode', decodeMs, estimate.decode?.flops, best('vae')))
   const peakRssBytes = held.memoryUsage().processPeak // includes everything that an image needs
   const bandwidth = onCpu ? await measureBandwidth(threads) : [] // needs memory of its own, so after the peak was read
   // A tiny autoencoder may have only a decoder.
-  const encode = () => held.encodeImage({ data: picture, shape: [1, 3, height, width] }, { signal })
-  const [encodeMs, encoded] = held.info.spec.firstStage?.encoder === false ? [] : await timed(encode)
-  encoded?.dispose()
+  const encodePicture = () => held.encodeImage({ data: picture, shape: [1, 3, height, width] }, { signal })
+  if (info.spec.firstStage?.encoder !== false) {
+    const [encodeMs, encoded] = await timed(encodePicture)
+    encoded.dispose()
+    stages.push(row('encode', encodeMs, estimate.encode?.flops, best('vae')))
+  }
   const profileStep = async () => {
-    ;(await step()).dispose() // keys and values of the text
-    return held.profile(async () => (await step()).dispose())
+    if (!network) return []
+    ;(await network.evaluate()).dispose() // keys and values of the text
+    return held.profile(async () => (await network.evaluate()).dispose())
   }
   const profileAdapted = async () => {
     await adapt(true)
@@ -213,7 +236,6 @@ export async function measure(values: BenchValues, model: string | undefined, io
       }
     : undefined
   const { version, cpu } = getVersions()
-  const { info } = held
   return {
     date: new Date().toISOString(),
     version,
@@ -227,18 +249,10 @@ export async function measure(values: BenchValues, model: string | undefined, io
     ...(held.device.type === 'cpu' ? { kernels } : {}),
     width,
     height,
+    evaluations: network?.evaluations ?? 0,
     peak,
     bandwidth,
-    stages: [
-      { stage: 'load', ms: loadMs },
-      { stage: 'first prompt', ms: firstTextMs },
-      row('text encoder', textMs, estimate.textEncoder?.flops, f32),
-      { stage: 'first step', ms: bare.first },
-      row('step', bare.usual, estimate.unet?.flops, best('unet')),
-      ...(adapted ? [{ stage: 'step with LoRA', ms: adapted.usual }] : []),
-      row('decode', decodeMs, estimate.decode?.flops, best('vae')),
-      ...(encodeMs === undefined ? [] : [row('encode', encodeMs, estimate.encode?.flops, best('vae'))]),
-    ],
+    stages,
     ...(adapted ? { loras: { ...changes(adapted.reports), ofStep: adapted.ofStep } } : {}),
     ...(operations ? { operations } : {}),
     peakRssBytes,
@@ -282,18 +296,23 @@ function binarySize(bytes: number): string {
   return bytes < 2 ** 20 ? `${bytes / 2 ** 10} KiB` : `${bytes / 2 ** 20} MiB`
 }
 
+/** The guidance of the steps, as part of a title: `, guided (batch 2)`. Empty without a network. */
+export function batchText({ evaluations }: Pick<Report, 'evaluations'>): string {
+  return evaluations === 0 ? '' : `, ${evaluations > 1 ? 'guided' : 'unguided'} (batch ${evaluations})`
+}
+
 /** A report for people. */
 export function render(report: Report): string {
-  const { model, device, precision, width, height, peak, bandwidth, stages, loras, operations, peakRssBytes, kernels, dtypes } = report
+  const { model, device, precision, width, height, evaluations, peak, bandwidth, stages, loras, operations, peakRssBytes, kernels, dtypes } = report
   const line = ({ stage, ms, gflop, gflops, ofPeak, peakFormat }: Row) => {
     const work = gflop === undefined ? '' : `${gflop.toFixed(1).padStart(9)} GFLOP ${gflops!.toFixed(1).padStart(8)} GFLOP/s`
-    return `  ${stage.padEnd(15)}${ms.toFixed(1).padStart(10)} ms${work}${ofPeak === undefined ? '' : `  ${(100 * ofPeak).toFixed(0)}% of the ${peakFormat} peak`}`
+    return `  ${stage.padEnd(16)}${ms.toFixed(1).padStart(9)} ms${work}${ofPeak === undefined ? '' : `  ${(100 * ofPeak).toFixed(0)}% of the ${peakFormat} peak`}`
   }
   const memory = bandwidth.at(-1)?.gigabytesPerSecond ?? 0
   const profile = (title: string, part: 'unet' | 'vae', each: OperationTime[]) =>
     table(title, each, kernels && reachable(peak, kernels, precision, dtypes[part]), memory)
   return [
-    `${model}, ${width}x${height}, ${precision}, guided (batch 2), on ${device}`,
+    `${model}, ${width}x${height}, ${precision}${batchText(report)}, on ${device}`,
     ...peak.map(({ format, instructions, gflops }) => `  peak ${format.padEnd(10)}${gflops.toFixed(0).padStart(10)} GFLOP/s (${instructions})`),
     ...bandwidth.map(({ bytes, gigabytesPerSecond }) => `  read ${binarySize(bytes).padEnd(10)}${gigabytesPerSecond.toFixed(0).padStart(10)} GB/s`),
     ...stages.map(line),
@@ -301,7 +320,7 @@ export function render(report: Report): string {
     `  peak memory    ${(peakRssBytes / 1e6).toFixed(0).padStart(10)} MB resident`,
     ...(operations
       ? [
-          ...profile('a step', 'unet', operations.step),
+          ...(evaluations > 0 ? profile('a step', 'unet', operations.step) : []),
           ...(operations.stepWithLora ? profile('a step with LoRA', 'unet', operations.stepWithLora) : []),
           ...profile('decoding', 'vae', operations.decode),
         ]
