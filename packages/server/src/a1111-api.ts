@@ -270,7 +270,7 @@ function echo(body: Body): Record<string, unknown> {
 }
 
 async function readInfotext(body: Body, { settings }: Context) {
-  const { metadata } = await RawImage.read(decodePicture(readText(body, 'image') ?? '', 'image', settings.limits))
+  const { metadata } = await RawImage.read(await decodePicture(readText(body, 'image') ?? '', 'image', settings.limits))
   const info = metadata.parameters ?? ''
   const { prompt, negativePrompt, fields } = parseInfotext(info)
   return { info, items: { ...metadata }, parameters: info === '' ? {} : { Prompt: prompt, 'Negative prompt': negativePrompt, ...fields } }
@@ -281,7 +281,7 @@ const filters = { Lanczos: 'lanczos', Nearest: 'nearest' } as const
 async function upscale(body: Body, { settings }: Context) {
   for (const key of ['gfpgan_visibility', 'codeformer_visibility'])
     if ((readNumber(body, key, 0, 1) ?? 0) > 0) throw unprocessable(`${key}: face restoration is not supported by this server`)
-  const image = await RawImage.read(decodePicture(readText(body, 'image') ?? '', 'image', settings.limits))
+  const image = await RawImage.read(await decodePicture(readText(body, 'image') ?? '', 'image', settings.limits))
   const name = readText(body, 'upscaler_1') ?? 'None'
   if (name !== 'None' && !Object.hasOwn(filters, name))
     throw unprocessable(`upscaler_1: there is no '${name.slice(0, 100)}'; use None, Lanczos or Nearest`)

@@ -48,7 +48,7 @@ async function readOptions(request: JobRequest, files: Files, context: Context):
   if (variationSeed !== undefined) options.variationSeed = BigInt(variationSeed)
   for (const [key, value] of Object.entries({ image, mask, semanticMap, depthMap }) as [(typeof pictureKeys)[number], Picture | undefined][]) {
     if (value !== undefined) options[key] = await readPicture(value, key, context)
-    if (files[key]) options[key] = checkPicture(files[key], key, context.settings.limits)
+    if (files[key]) options[key] = await checkPicture(files[key], key, context.settings.limits)
   }
   if (preview) options.preview = preview === true ? {} : preview
   return options

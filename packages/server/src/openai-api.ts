@@ -176,7 +176,7 @@ async function readForm(request: FastifyRequest, { settings }: Context): Promise
   for await (const part of readParts(request, settings.limits)) {
     if (part.type === 'field') form.fields[part.name] = part.value
     else {
-      const bytes = checkPicture(new Uint8Array(part.bytes), part.name, settings.limits)
+      const bytes = await checkPicture(new Uint8Array(part.bytes), part.name, settings.limits)
       if (part.name === 'mask') form.mask = bytes
       else if (/^image(\[\d*\])?$/.test(part.name)) form.images.push(bytes)
       else throw invalid(`There is no file '${part.name.slice(0, 100)}'`)
