@@ -54,3 +54,19 @@ test.each(cases)('$golden $argv', async ({ golden, argv = square, encoded, evalu
     model.remove()
   }
 })
+
+test('in int8, scores of self-attention are 8-bit products, those of a prompt are not', async () => {
+  const attention = async (...argv: string[]) => {
+    const { code, stdout, stderr } = await cli(['bench', '--kernels', 'portable', '--repeats', '1', '--profile', '--json', ...argv])
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    const operations: string[] = JSON.parse(stdout).operations.step.map(({ operation }: OperationTime) => operation)
+    return operations.filter((name) => name.startsWith('attention')).sort()
+  }
+  const [itself, prompt] = [
+    ['4x32 16 on 16', '4x32 64 on 64'],
+    ['4x32 16 on 77', '4x32 64 on 77'],
+  ]
+  const named = (words: string, sizes: string[]) => sizes.map((size) => `${words} ${size}`)
+  expect(await attention('--dtype', 'int8')).toEqual([...named('attention', prompt), ...named('attention int8', itself)])
+  expect(await attention()).toEqual(named('attention', ['4x32 16 on 16', '4x32 16 on 77', '4x32 64 on 64', '4x32 64 on 77']))
+})
