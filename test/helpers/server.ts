@@ -52,7 +52,7 @@ export function ask(server: Pick<Server, 'port'>, path: string, { method, header
         response.on('end', () => {
           const text = Buffer.concat(chunks).toString('utf8')
           const isJsonReply = /json/.test(String(response.headers['content-type']))
-          resolve({ status: response.statusCode!, headers: response.headers, text, json: isJsonReply ? JSON.parse(text) : undefined })
+          resolve({ status: response.statusCode!, headers: response.headers, text, json: isJsonReply && text !== '' ? JSON.parse(text) : undefined })
         })
       },
     )
