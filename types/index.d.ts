@@ -450,6 +450,8 @@ export declare interface Device {
     type: string;
     /** Display name, such as the CPU's model. */
     name: string;
+    /** GPUs: name and version of the driver, if known. */
+    driver?: string;
     /** In bytes; 0 if unknown. */
     memoryTotal: number;
     memoryFree: number;

@@ -31,13 +31,13 @@ export const devicesCommand: Command = {
       io.stdout.write(toJson(devices))
       return
     }
-    for (const { id, name, memoryTotal, memoryFree, refused } of devices) {
+    for (const { id, name, driver, memoryTotal, memoryFree, refused } of devices) {
       if (refused !== undefined) {
         io.stdout.write(`${id}  ${name ? `${name}, ` : ''}cannot be used: ${refused}\n`)
         continue
       }
       const memory = memoryTotal > 0 ? `, ${(memoryFree / 1e9).toFixed(1)} of ${(memoryTotal / 1e9).toFixed(1)} GB free` : ''
-      io.stdout.write(`${id}  ${name}${memory}\n`)
+      io.stdout.write(`${id}  ${name}${driver ? ` (${driver})` : ''}${memory}\n`)
     }
   },
 }

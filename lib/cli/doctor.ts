@@ -69,8 +69,8 @@ export function renderReport(report: DeviceReport): string {
     ...(libraries.length === 0 ? ['no GPU library'] : libraries.map(({ kind, path: file }) => `${kind}: ${file}`)),
   ]
   for (const each of devices) {
-    const { id, name, memoryTotal: total, memoryFree: free } = each.device
-    lines.push('', `${id}  ${name}${total > 0 ? `, ${formatBytes(free)} of ${formatBytes(total)} free` : ''}`)
+    const { id, name, driver, memoryTotal: total, memoryFree: free } = each.device
+    lines.push('', `${id}  ${name}${driver ? ` (${driver})` : ''}${total > 0 ? `, ${formatBytes(free)} of ${formatBytes(total)} free` : ''}`)
     lines.push(...each.checks.map(checkLine), verdict(each))
   }
   if (refused.length > 0) lines.push('')

@@ -7,7 +7,7 @@
  * between them, so both must agree on ggml's structures: `ggml` says which they were compiled with (backend_abi.h). Whatever
  * calls the driver goes through the table, because drivers throw C++ exceptions, which become a status here. */
 
-#define LATENT_BACKEND_VERSION 1
+#define LATENT_BACKEND_VERSION 2
 
 /* Bytes that write() and read() transfer at a time: drivers keep a buffer in the host's memory as large as the largest transfer.
  */
@@ -33,6 +33,7 @@ typedef struct latent_backend_host {
 typedef struct latent_backend_device_info {
     char name[64];         /* ggml's, such as "Vulkan0" */
     char description[256]; /* the hardware, as named by its maker */
+    char driver[256];      /* name and version, as the driver gives them; empty: unknown */
     uint64_t memory_total; /* 0: unknown, as is then memory_free */
     uint64_t memory_free;
     int32_t float32; /* products of float32 are computed in float32 */

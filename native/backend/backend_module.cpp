@@ -193,6 +193,7 @@ int device_info(int32_t index, latent_backend_device_info * info) {
         *info = {};
         copy_text(info->name, ggml_backend_dev_name(device));
         copy_text(info->description, ggml_backend_dev_description(device));
+        copy_text(info->driver, latent::backend::driver_of(info->description).c_str());
         size_t free = 0, total = 0;
         ggml_backend_dev_memory(device, &free, &total);
         // ggml subtracts the use from the budget, and the result wraps round where more is used.

@@ -1,6 +1,10 @@
 #include <ggml-vulkan.h>
+#include <vulkan/vulkan.h>
 
+#include <cstdint>
 #include <cstdlib>
+#include <map>
+#include <vector>
 
 #include "backend/backend_start.h"
 
@@ -19,7 +23,61 @@ void set_variable(const char * name) {
 #endif
 }
 
+class Instance {
+public:
+    Instance() {
+        VkApplicationInfo application{};
+        application.sType = VK_STRUCTURE_TYPE_APPLICATION_INFO, application.apiVersion = VK_API_VERSION_1_2;
+        VkInstanceCreateInfo info{};
+        info.sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO, info.pApplicationInfo = &application;
+        if (vkCreateInstance(&info, nullptr, &instance_) != VK_SUCCESS) instance_ = VK_NULL_HANDLE;
+    }
+    ~Instance() {
+        if (instance_) vkDestroyInstance(instance_, nullptr);
+    }
+    Instance(const Instance &) = delete;
+    Instance & operator=(const Instance &) = delete;
+
+    /// Empty without an instance.
+    std::vector<VkPhysicalDevice> devices() const {
+        uint32_t count = 0;
+        if (!instance_ || vkEnumeratePhysicalDevices(instance_, &count, nullptr) != VK_SUCCESS) return {};
+        std::vector<VkPhysicalDevice> all(count);
+        if (vkEnumeratePhysicalDevices(instance_, &count, all.data()) < VK_SUCCESS) return {};
+        all.resize(count);
+        return all;
+    }
+
+private:
+    VkInstance instance_ = VK_NULL_HANDLE;
+};
+
+/// "NVIDIA 575.51.02", by the name of the device. Devices of one name have one driver.
+std::map<std::string, std::string> list_drivers() {
+    std::map<std::string, std::string> drivers;
+    const Instance instance;
+    for (VkPhysicalDevice device : instance.devices()) {
+        VkPhysicalDeviceDriverProperties driver{};
+        driver.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DRIVER_PROPERTIES;
+        VkPhysicalDeviceProperties2 properties{};
+        properties.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2;
+        vkGetPhysicalDeviceProperties(device, &properties.properties);
+        if (properties.properties.apiVersion < VK_API_VERSION_1_2) continue;
+        properties.pNext = &driver;
+        vkGetPhysicalDeviceProperties2(device, &properties);
+        const std::string name = driver.driverName, version = driver.driverInfo;
+        drivers[properties.properties.deviceName] = version.empty() ? name : name + " " + version;
+    }
+    return drivers;
+}
+
 }  // namespace
+
+std::string driver_of(const std::string & description) {
+    static const std::map<std::string, std::string> drivers = list_drivers();
+    const auto found = drivers.find(description);
+    return found == drivers.end() ? std::string() : found->second;
+}
 
 ggml_backend_reg_t start() {
     if (std::getenv("LATENT_VULKAN_FLOAT32")) {

@@ -65,6 +65,7 @@ Napi::Value get_devices(const Napi::CallbackInfo & info) {
                                {"name", device.description},
                                {"memoryTotal", device.memory_total},
                                {"memoryFree", device.memory_free}});
+            if (!device.driver.empty()) devices.back()["driver"] = device.driver;
             if (!device.refused.empty()) devices.back()["refused"] = device.refused;
             if (device.kind == "cpu") devices.back()["kernels"] = kernels_json(device.home);
         }

@@ -18,6 +18,7 @@ struct DeviceInfo {
     std::string name;           // what create() takes, e.g. "cpu", "cuda:0"
     std::string kind;           // cpu | cuda | metal | vulkan | ...
     std::string description;    // the hardware, as named by its maker
+    std::string driver;         // of a GPU: name and version, if known
     uint64_t memory_total = 0;  // bytes
     uint64_t memory_free = 0;   // bytes that could be allocated now
     bool memory_known = false;  // the system tells memory_free

@@ -122,6 +122,7 @@ if (!fakeGpuLibrary) {
         passed: true,
         libraries: [{ kind: 'vulkan', path: fakeGpuLibrary }],
       })
+      expect(report.devices[0]!.device.driver).toBe('driver of a GPU made of the CPU')
       expect(rows(checks, /image, exact/)[0]!.largest).toBeLessThanOrEqual(2)
     })
 

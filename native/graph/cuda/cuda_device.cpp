@@ -32,6 +32,9 @@ DeviceInfo describe(const latent_cuda_api & api, int index) {
     found.name[sizeof found.name - 1] = 0, found.why[sizeof found.why - 1] = 0;
     DeviceInfo info;
     info.name = name, info.kind = cuda_kind, info.description = found.name;
+    // The newest CUDA version that the driver supports, as 13010 for 13.1.
+    if (const int version = found.driver_version)
+        info.driver = "driver for CUDA " + std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
     info.memory_total = found.memory_total;
     info.home = home_for(cuda_kind).name();
     if (!found.usable) info.refused = found.why[0] ? found.why : "the engine does not support it";

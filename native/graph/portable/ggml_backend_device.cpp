@@ -44,7 +44,7 @@ DeviceInfo describe(const latent_backend_api & api, const std::string & kind, in
     latent_backend_device_info found{};
     if (api.device_info(index, &found) != LATENT_BACKEND_OK) return refused(kind, name, api.last_error());
     DeviceInfo info;
-    info.name = name, info.kind = kind, info.description = found.description;
+    info.name = name, info.kind = kind, info.description = found.description, info.driver = found.driver;
     if (kind == "metal") info.description += " (checked by rule, not run by us)";  // docs/gpu.md
     info.memory_total = found.memory_total, info.memory_free = found.memory_free;
     info.memory_known = found.memory_total > 0;

@@ -271,6 +271,10 @@ ggml_backend_reg_t start() {
     return &reg;
 }
 
+std::string driver_of(const std::string & description) {
+    return "driver of " + description;
+}
+
 bool float32_products() {
     return !state.halves;
 }

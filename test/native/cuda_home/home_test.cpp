@@ -46,6 +46,7 @@ TEST(devices_and_refusals) {
     const DevicePtr device = gpu();
     CHECK(device->name() == "cuda:0" && device->kind() == "cuda" && !device->shares_host_memory());
     const graph::DeviceInfo info = device->info();
+    CHECK(info.driver.rfind("driver for CUDA 1", 0) == 0);
     CHECK(info.memory_total > 0 && info.memory_free > 0 && info.memory_free <= info.memory_total && info.home == "cuda");
     CHECK(graph::list_devices().front().name == "cuda:0" && graph::list_devices().back().kind == "cpu");
     CHECK(graph::Device::create("auto")->kind() == "cpu");  // a GPU is not taken by surprise
