@@ -174,6 +174,7 @@ describe('requests as code', () => {
     expect(asCommand({ prompt: 'a cat', steps: 4, seed: 7, guidanceScale: 3.5 }, none)).toBe(
       "latent generate 'a cat' --steps 4 --seed 7 --guidance-scale 3.5",
     )
+    expect(asCommand({ prompt: '-a', negativePrompt: '--b c' }, none)).toBe("latent generate --prompt=-a --negative-prompt='--b c'")
     expect(asCommand({ prompt: 'a cat', imageGuidanceScale: 2 }, { image: true, mask: false })).toBe(
       "latent generate 'a cat' --image-guidance-scale 2 --image picture.png",
     )

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { chromium, type Browser, type BrowserContextOptions, type Page } from 'playwright-core'
 import { RawImage } from '../../../lib/image/raw-image'
-import { startServer, type Server } from '../../helpers/server'
+import { startServer, type Server, type ServerOptions } from '../../helpers/server'
 
 const found = [process.env.CHROMIUM, 'chromium', 'google-chrome'].find((name) => name && spawnSync(name, ['--version']).status === 0)
 const executable = found && spawnSync('sh', ['-c', `command -v "${found}"`], { encoding: 'utf8' }).stdout.trim()
@@ -24,7 +24,7 @@ export interface InBrowser {
 }
 
 /** Tests with a server and a browser; skipped if there is none. The last of them is that no page complained. */
-export function inBrowser(title: string, define: (own: InBrowser) => void): void {
+export function inBrowser(title: string, define: (own: InBrowser) => void, options: ServerOptions = {}): void {
   if (!executable) console.warn(`${title}: skipped, there is no Chromium`)
   const own = { complaints: [] as string[] } as InBrowser
   own.open = async (options = {}) => {
@@ -43,7 +43,7 @@ export function inBrowser(title: string, define: (own: InBrowser) => void): void
   }
   ;(executable ? describe : describe.skip)(title, () => {
     beforeAll(async () => {
-      own.server = await startServer({ page: folder })
+      own.server = await startServer({ page: folder, ...options })
       own.browser = await chromium.launch({ executablePath: executable!, args: ['--no-sandbox'] })
     })
     afterAll(async () => {
@@ -57,7 +57,7 @@ export function inBrowser(title: string, define: (own: InBrowser) => void): void
 
 export const prompt = (page: Page) => page.getByRole('textbox', { name: 'Prompt', exact: true })
 export const number = (page: Page, name: string) => page.getByRole('spinbutton', { name, exact: true })
-export const seed = (page: Page) => page.getByRole('textbox', { name: 'Seed' })
+export const seed = (page: Page) => page.getByRole('textbox', { name: 'Seed', exact: true })
 export const thumbs = (page: Page) => page.getByRole('listbox', { name: 'Images' }).getByRole('option')
 export const press = (page: Page, name: string) => page.getByRole('button', { name, exact: true }).click()
 

@@ -1,7 +1,5 @@
 /** The server's page in a real browser. */
-import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readdirSync, readFileSync } from 'node:fs'
 import { gzipSync } from 'node:zlib'
 import path from 'node:path'
 import type { BrowserContextOptions } from 'playwright-core'
@@ -100,21 +98,6 @@ inBrowser('the page in Chromium', (own) => {
     expect(await page.locator('.after').evaluate((element) => getComputedStyle(element).clipPath)).toContain('25%')
     expect(await findings(page)).toEqual([])
     await press(page, 'Done')
-
-    // The request for elsewhere: the command line takes it as it is.
-    await press(page, 'Copy as curl, JavaScript or command')
-    expect(await findings(page)).toEqual([])
-    await press(page, 'Command line')
-    const command = await page.getByLabel('Request', { exact: true }).innerText()
-    const cli = command.replace(/^latent /, `"${process.execPath}" dist/cli/main.js `)
-    const out = mkdtempSync(path.join(tmpdir(), 'latent-page-'))
-    const { status, stderr } = spawnSync('sh', ['-c', `${cli} -q -o "${out}/out.png"`], { encoding: 'utf8' })
-    expect([status, stderr]).toEqual([0, ''])
-    const again = await RawImage.read(path.join(out, 'out.png'))
-    rmSync(out, { recursive: true })
-    expect((await gallery(page)).some(({ data }) => Buffer.from(data).equals(Buffer.from(again.data)))).toBe(true)
-    await press(page, 'curl')
-    expect(await page.getByLabel('Request', { exact: true }).innerText()).toContain(`curl ${own.server.url}/latent/v1/jobs`)
     await page.context().close()
   })
 

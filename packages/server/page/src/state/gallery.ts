@@ -1,5 +1,6 @@
 /** The generated images, stored in this browser (IndexedDB). */
 import { computed, signal } from '@preact/signals'
+import type { JobOptions } from '../api/job-options.js'
 import { sayError } from './say.js'
 import type { Settings } from './settings-type.js'
 
@@ -14,6 +15,8 @@ export interface Picture {
   infotext: string
   /** Milliseconds since 1970. */
   created: number
+  /** The request for this image alone. Absent in the history of earlier versions, as is the next. */
+  request?: JobOptions
   /** Its inputs besides the settings. */
   attached?: { image: boolean; mask: boolean; depthMap?: boolean }
   /** Job and number on the server, to store it only once. */

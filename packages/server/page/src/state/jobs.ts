@@ -19,7 +19,7 @@ import { addPicture, has, shown } from './gallery.js'
 import { isNarrow } from './looks.js'
 import { isTexts, kept } from './kept.js'
 import { messageOf, say, sayError } from './say.js'
-import { optionsOf, randomSeed, remember, seedLocked, set, settings, takesDepth, takesMask, trouble } from './settings.js'
+import { optionsOf, randomSeed, remember, seedLocked, seedOf, set, settings, takesDepth, takesMask, trouble } from './settings.js'
 import type { Settings } from './settings-type.js'
 import { start } from './start-picture.js'
 
@@ -27,6 +27,7 @@ export interface PageJob {
   key: string
   id?: string
   settings: Settings
+  request: JobOptions
   /** `saving`: the server is done, and the images are being downloaded. */
   status: 'sending' | 'saving' | JobStatus
   position?: number
@@ -74,11 +75,12 @@ export async function generate(): Promise<void> {
   const mask = takesMask.peek() ? picture?.mask : undefined
   const image = takesDepth.peek() ? undefined : picture?.file
   const depthMap = takesDepth.peek() ? picture?.file : undefined
-  const options = { ...optionsOf(own, image !== undefined), preview: { every: Math.max(1, Math.round(own.steps / 25)) } }
+  const request = optionsOf(own, image !== undefined)
   remember(own.prompt)
   const job: PageJob = {
     key: newKey(),
-    settings: options.hires ? own : { ...own, hiresScale: 1 },
+    settings: request.hires ? own : { ...own, hiresScale: 1 },
+    request,
     status: 'sending',
     warnings: [],
     attached: { image: image !== undefined, mask: mask !== undefined, depthMap: depthMap !== undefined },
@@ -89,7 +91,8 @@ export async function generate(): Promise<void> {
   shown.value = undefined
   bringIntoView()
   try {
-    const sent = await api.submit(options, job.key, { image, mask: mask && (await requestMask(mask)), depthMap })
+    const preview = { every: Math.max(1, Math.round(own.steps / 25)) }
+    const sent = await api.submit({ ...request, preview }, job.key, { image, mask: mask && (await requestMask(mask)), depthMap })
     unfinished.value = [...unfinished.peek(), sent.id]
     change(job.key, { id: sent.id, status: sent.status, position: sent.position })
     const now = find(job.key)
@@ -180,7 +183,9 @@ async function save(key: string, id: string, index: number, image: JobImage): Pr
     const { width, height, seed } = image
     const size = job.settings.hiresScale > 1 ? {} : { width, height } // hires: the size of the first pass
     const settings = { ...job.settings, ...size, seed, variationSeed: image.variationSeed ?? '', count: 1 }
-    const added = await addPicture({ file, width, height, settings, infotext, created: Date.now(), attached: job.attached, origin })
+    const alone = { seed: seedOf(seed), count: 1, ...(image.variationSeed === undefined ? {} : { variationSeed: seedOf(image.variationSeed) }) }
+    const request = { ...job.request, ...alone }
+    const added = await addPicture({ file, width, height, settings, infotext, created: Date.now(), request, attached: job.attached, origin })
     // If the user is viewing another image or the next job, the view does not change.
     if (shown.peek() === undefined && !active.peek().some((other) => other.key !== key)) shown.value = added.id
     say(`Image ready, seed ${seed}`)
@@ -235,6 +240,7 @@ export async function resume(): Promise<void> {
           key,
           id,
           settings: { ...settings.peek(), ...settingsOf(job) },
+          request: requestOf(job),
           status: job.status,
           position: job.position,
           warnings: [],
@@ -244,6 +250,11 @@ export async function resume(): Promise<void> {
       await watch(key, id).catch((error: unknown) => fail(key, error))
     }),
   )
+}
+
+/** As the page sends it, without files and previews. */
+function requestOf({ request }: Job): JobOptions {
+  return Object.fromEntries(Object.entries(request).filter(([key]) => !['image', 'mask', 'depthMap', 'preview'].includes(key)))
 }
 
 function settingsOf({ request }: Job): Partial<Settings> {

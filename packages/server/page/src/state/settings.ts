@@ -114,7 +114,7 @@ export const takesMask = computed(() => !['superres', 'edit', 'depth'].includes(
 export const takesDepth = computed(() => details.value?.kind === 'depth')
 
 /** JSON has no numbers that are larger. */
-const seedOf = (digits: string) => (Number(digits) <= Number.MAX_SAFE_INTEGER ? Number(digits) : digits)
+export const seedOf = (digits: string) => (Number(digits) <= Number.MAX_SAFE_INTEGER ? Number(digits) : digits)
 
 /** The request for the form. Images are sent separately. `withImage`: one of them is a start image. */
 export function optionsOf(from: Settings, withImage: boolean): JobOptions {

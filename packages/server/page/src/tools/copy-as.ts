@@ -19,7 +19,8 @@ export function asCurl(origin: string, options: JobOptions, attached: Attached):
     ...(attached.mask ? ['-F mask=@mask.png'] : []),
     ...(attached.depthMap ? ['-F depthMap=@depth.png'] : []),
   ]
-  return [address, `-F ${shell(`request=${body}`)}`, ...files].join(' \\\n  ')
+  // -F would end at a semicolon.
+  return [address, `--form-string ${shell(`request=${body}`)}`, ...files].join(' \\\n  ')
 }
 
 /** Model names exist only on the server; elsewhere a model is a file. The embedded model needs no name. */
@@ -46,7 +47,7 @@ export function asJavaScript(options: JobOptions, attached: Attached): string {
     '',
     `const pipe = await DiffusionPipeline.load(${file === undefined ? '' : quote(file)})`,
     `const { images } = await pipe.generate({\n${lines.join('\n')}\n})`,
-    "await images[0].save('picture.png')",
+    "await images[0].save('out.png')",
     'await pipe.dispose()',
   ].join('\n')
 }
@@ -75,10 +76,13 @@ const flags: Partial<Record<keyof JobOptions, string>> = {
 
 export function asCommand(options: JobOptions, attached: Attached): string {
   const words = ['latent', 'generate']
-  if (options.prompt !== undefined) words.push(shell(options.prompt))
+  // A text that begins with a dash would be a flag.
+  const add = (flag: string, text: string) => words.push(`${flag}${text.startsWith('-') ? '=' : ' '}${shell(text)}`)
+  if (options.prompt?.startsWith('-')) add('--prompt', options.prompt)
+  else if (options.prompt !== undefined) words.push(shell(options.prompt))
   for (const [key, value] of given(options)) {
     const flag = flags[key as keyof JobOptions]
-    if (flag !== undefined) words.push(`${flag} ${shell(typeof value === 'string' ? value : JSON.stringify(value))}`)
+    if (flag !== undefined) add(flag, typeof value === 'string' ? value : JSON.stringify(value))
   }
   for (const [key, value] of given(options.hires ?? {})) words.push(`--hires-${key} ${shell(String(value))}`)
   const file = modelFile(options)

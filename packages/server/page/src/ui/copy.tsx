@@ -18,7 +18,7 @@ export function CopyDialog({ picture, onClose }: { picture: Picture; onClose: ()
   const form = useSignal<(typeof forms)[number][0]>('curl')
   const code = useRef<HTMLPreElement>(null)
   const attached = picture.attached ?? { image: false, mask: false }
-  const options = optionsOf(picture.settings, attached.image)
+  const options = picture.request ?? optionsOf(picture.settings, attached.image)
   const text =
     form.value === 'curl'
       ? asCurl(addressOf('').replace(/\/$/, ''), options, attached)
