@@ -12,6 +12,9 @@ test('one page, one script and one style sheet within 60 kB gzipped, nothing inl
   expect(files.map((name) => path.extname(name)).sort()).toEqual(['.css', '.html', '.js', '.svg'])
   const size = files.reduce((sum, name) => sum + gzipSync(readFileSync(path.join(folder, name))).length, 0)
   expect(size).toBeLessThanOrEqual(60_000)
+  // What the documentation says: rounded up to the next ten.
+  const told = Number(/less than (\d+) kB compressed/.exec(readFileSync('docs/page.md', 'utf8'))![1])
+  expect(told).toBe(Math.ceil(size / 10_000) * 10)
   const html = readFileSync(path.join(folder, 'index.html'), 'utf8')
   expect(html).not.toMatch(/<style|\son\w+=|style=|<script(?![^>]*\ssrc="\.\/)/)
   expect(html.match(/(src|href)="(?!\.\/)/)).toBeNull()
