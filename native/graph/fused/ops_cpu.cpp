@@ -350,8 +350,7 @@ Map OpsCpu::low_rank(Map x, const Conv & down, const Conv & layer, const ConvOpt
 }
 
 Seq OpsCpu::attention(Seq q, Seq k, Seq v, const AttentionOptions & options) {
-    if (options.causal || q.dim % options.heads != 0 || k.dim != q.dim || v.dim != q.dim || k.length != v.length ||
-        k.batch != q.batch) {
+    if (q.dim % options.heads != 0 || k.dim != q.dim || v.dim != q.dim || k.length != v.length || k.batch != q.batch) {
         return OpsGgml::attention(q, k, v, options);
     }
     room(8);
@@ -360,14 +359,15 @@ Seq OpsCpu::attention(Seq q, Seq k, Seq v, const AttentionOptions & options) {
     // Self-attention of a network in 8-bit integers; the keys of a prompt are few. Larger tiles, AMX's, are faster in bfloat16.
     ggml_tensor *queries = contiguous(q.id), *keys = contiguous(k.id);
     const kernels::TileSet & attention_tiles = kernels::tile_set(arithmetic_);
-    const bool int8 = int8_products_.count(queries) && int8_products_.count(keys) &&
+    const bool int8 = !options.causal && int8_products_.count(queries) && int8_products_.count(keys) &&
                       q.dim / options.heads <= kernels::Int8Scores::kMostDim && attention_tiles.rows == kernels::kTileRows;
     AttentionNode data{&attention_tiles, int8 ? kernels::int8_set().scores : nullptr, {}};
     data.shape.batch = q.batch, data.shape.heads = options.heads, data.shape.dim = q.dim / options.heads;
-    data.shape.queries = q.length, data.shape.keys = k.length;
+    data.shape.queries = q.length, data.shape.keys = k.length, data.shape.causal = options.causal;
     thread_scratch_ =
         std::max(thread_scratch_, static_cast<uint64_t>(kernels::attention_scratch(*data.tiles, data.int8, data.shape)));
-    const std::string label = "attention" + std::string(form_name(data.int8 ? Form::int8 : Form::f32)) + " " +
+    const std::string label = std::string(options.causal ? "causal " : "") + "attention" +
+                              std::string(form_name(data.int8 ? Form::int8 : Form::f32)) + " " +
                               sizes({data.shape.heads, data.shape.dim}) + " " + sizes({q.length}) + " on " + sizes({k.length});
     return seq(node(data, label, flops, {q.dim, q.length, q.batch, 1}, {queries, keys, contiguous(v.id)}));
 }

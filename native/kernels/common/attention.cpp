@@ -106,6 +106,14 @@ void clear_lanes(uint8_t * panel, int64_t lanes, int64_t end) {
     std::memset(panel + lanes * kTileColumns * 4, 0, static_cast<size_t>((end - lanes) * kTileColumns * 4));
 }
 
+/// Scores of the keys from `first` that come after a query: columns are the queries from `query`.
+void hide_later_keys(float * scores, int64_t first, int64_t count, int64_t query) {
+    for (int64_t key = std::max<int64_t>(0, query + 1 - first); key < count; ++key) {
+        const int64_t earlier = std::min<int64_t>(kTileColumns, first + key - query);
+        std::fill_n(scores + key * kTileColumns, earlier, -std::numeric_limits<float>::infinity());
+    }
+}
+
 struct Work {
     uint8_t * query_panel;  // [dim][64]
     uint8_t * score_panel;  // [kKeyBlock][64]
@@ -113,8 +121,9 @@ struct Work {
     float * sums;           // [dim rounded up to tiles][64]
 };
 
+/// The queries from the position `query`; `q` and `out` are theirs.
 void attend(const TileSet & tiles, const Int8Scores * int8, const VectorSet & vectors, const AttentionShape & s,
-            const Head & head, const float * q, int queries, const Work & work, float * out) {
+            const Head & head, int64_t query, const float * q, int queries, const Work & work, float * out) {
     const int64_t element = tiles.element_bytes(), width = s.heads * s.dim;
     const HeadLayout layout(tiles, int8, s);
     float scale = 1.0f / std::sqrt(static_cast<float>(s.dim));
@@ -131,8 +140,9 @@ void attend(const TileSet & tiles, const Int8Scores * int8, const VectorSet & ve
         clear_lanes(work.query_panel, tiles.lanes(s.dim), query_lanes);
     }
 
-    for (int64_t first = 0; first < s.keys; first += kKeyBlock) {
-        const int64_t count = std::min(kKeyBlock, s.keys - first);
+    const int64_t seen = s.causal ? std::min(s.keys, query + queries) : s.keys;
+    for (int64_t first = 0; first < seen; first += kKeyBlock) {
+        const int64_t count = std::min(kKeyBlock, seen - first);
         const uint8_t * keys = head.keys + first * layout.key_bytes;
         float block_scale = scale, offset = 0.0f;
         if (int8) {
@@ -146,6 +156,7 @@ void attend(const TileSet & tiles, const Int8Scores * int8, const VectorSet & ve
             }
         } else {
             multiply_rows(tiles, count, layout.key_bytes, query_lanes, keys, work.query_panel, false, work.scores);
+            if (s.causal) hide_later_keys(work.scores, first, count, query);
         }
         tiles.softmax(work.scores, count, block_scale, offset, highest, total, correction, work.score_panel);
         if (first > 0) tiles.scale_columns(work.sums, layout.value_rows, correction);
@@ -211,8 +222,8 @@ void attention(const TileSet & tiles, const Int8Scores * int8, const AttentionSh
         for (int64_t p = first; p < last; ++p) {
             const int64_t t = p * kTileColumns;
             const int64_t at = (b * s.queries + t) * width + h * s.dim;
-            attend(tiles, int8, vectors, s, head, q + at, static_cast<int>(std::min<int64_t>(kTileColumns, s.queries - t)), work,
-                   out + at);
+            attend(tiles, int8, vectors, s, head, t, q + at, static_cast<int>(std::min<int64_t>(kTileColumns, s.queries - t)),
+                   work, out + at);
         }
     }
 }

@@ -86,6 +86,18 @@ TEST(attention_matches_the_definition) {
     });
 }
 
+TEST(causal_attention_matches_the_definition) {
+    for_every_set([](const TileSet & tiles) {
+        for (int round = 0; round < 12; ++round) {
+            AttentionShape s;
+            s.causal = true, s.batch = pick(1, 2), s.heads = pick(1, 3), s.dim = round == 0 ? 64 : pick(1, 70);
+            s.queries = s.keys = round == 0 ? 77 : round % 3 == 0 ? pick(193, 500) : pick(1, 150);
+            if (round % 4 == 3) s.keys = pick(1, 250);
+            compare(tiles, s, Tokens(s), tolerance(tiles), "causal");
+        }
+    });
+}
+
 // The head sizes of the models that exist and an odd one, with the keys of a prompt and with as many as take several blocks.
 TEST(attention_of_the_models_matches_the_definition) {
     for_every_set([](const TileSet & tiles) {

@@ -44,8 +44,9 @@ std::vector<double> reference_attention(const AttentionShape & s, const std::vec
         const int64_t h = row % s.heads, batch = row / s.heads / s.queries;
         const float * query = q.data() + row / s.heads * width + h * s.dim;
         const int64_t keys = batch * s.keys * width + h * s.dim;
+        const int64_t seen = s.causal ? std::min(s.keys, row / s.heads % s.queries + 1) : s.keys;
         double highest = -INFINITY, total = 0;
-        for (int64_t j = 0; j < s.keys; ++j) {
+        for (int64_t j = 0; j < seen; ++j) {
             double dot = 0;
             for (int64_t d = 0; d < s.dim; ++d)
                 dot += static_cast<double>(query[d]) * k[static_cast<size_t>(keys + j * width + d)];
@@ -53,7 +54,7 @@ std::vector<double> reference_attention(const AttentionShape & s, const std::vec
             highest = std::max(highest, scores[static_cast<size_t>(j)]);
         }
         std::fill(sums.begin(), sums.end(), 0.0);
-        for (int64_t j = 0; j < s.keys; ++j) {
+        for (int64_t j = 0; j < seen; ++j) {
             const double p = std::exp(scores[static_cast<size_t>(j)] - highest);
             total += p;
             for (int64_t d = 0; d < s.dim; ++d) sums[static_cast<size_t>(d)] += p * v[static_cast<size_t>(keys + j * width + d)];
