@@ -203,48 +203,50 @@ function Advanced() {
   return (
     <details class="more">
       <summary>Advanced</summary>
-      {takesHires.value && !start.value && (
-        <NumberField label="Hires scale" value={hiresScale} min={1} max={4} step={0.25} onChange={(value) => set({ hiresScale: value })} />
-      )}
-      {takesHires.value && !start.value && hiresScale > 1 && (
-        <>
-          <NumberField
-            label="Hires strength"
-            value={hiresStrength}
-            min={0.05}
-            max={1}
-            step={0.05}
-            onChange={(value) => set({ hiresStrength: value })}
-          />
-          <SelectField label="Hires upscaler" value={hiresUpscaler} options={upscalers} onChange={(value) => set({ hiresUpscaler: value })} />
-        </>
-      )}
-      <NumberField
-        label="Variation strength"
-        value={variationStrength}
-        min={0}
-        max={1}
-        step={0.05}
-        onChange={(value) => set({ variationStrength: value })}
-      />
-      {variationStrength > 0 && (
-        <div class="field">
-          <label for={id}>Variation seed</label>
-          <div class="seed">
-            <input
-              id={id}
-              inputMode="numeric"
-              pattern="[0-9]*"
-              maxLength={20}
-              placeholder="random"
-              value={variationSeed}
-              autocomplete="off"
-              onInput={(event) => set({ variationSeed: event.currentTarget.value.replace(/\D/g, '') })}
+      <div class="fields">
+        {takesHires.value && !start.value && (
+          <NumberField label="Hires scale" value={hiresScale} min={1} max={4} step={0.25} onChange={(value) => set({ hiresScale: value })} />
+        )}
+        {takesHires.value && !start.value && hiresScale > 1 && (
+          <>
+            <NumberField
+              label="Hires strength"
+              value={hiresStrength}
+              min={0.05}
+              max={1}
+              step={0.05}
+              onChange={(value) => set({ hiresStrength: value })}
             />
-            <IconButton icon="dice" label="New random variation seed" onClick={() => set({ variationSeed: String(randomSeed()) })} />
+            <SelectField label="Hires upscaler" value={hiresUpscaler} options={upscalers} onChange={(value) => set({ hiresUpscaler: value })} />
+          </>
+        )}
+        <NumberField
+          label="Variation strength"
+          value={variationStrength}
+          min={0}
+          max={1}
+          step={0.05}
+          onChange={(value) => set({ variationStrength: value })}
+        />
+        {variationStrength > 0 && (
+          <div class="field">
+            <label for={id}>Variation seed</label>
+            <div class="seed">
+              <input
+                id={id}
+                inputMode="numeric"
+                pattern="[0-9]*"
+                maxLength={20}
+                placeholder="random"
+                value={variationSeed}
+                autocomplete="off"
+                onInput={(event) => set({ variationSeed: event.currentTarget.value.replace(/\D/g, '') })}
+              />
+              <IconButton icon="dice" label="New random variation seed" onClick={() => set({ variationSeed: String(randomSeed()) })} />
+            </div>
           </div>
-        </div>
-      )}
+        )}
+      </div>
     </details>
   )
 }
