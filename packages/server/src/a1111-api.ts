@@ -15,12 +15,14 @@ import {
   type Asked,
   type Body,
 } from './a1111-requests.js'
+import type { Tasks } from './a1111-tasks.js'
+import { base64, readTaskId, stamp, stopped, type Task } from './a1111-tasks.js'
 import { samplerList, schedulerList } from './a1111-words.js'
-import { cancelled, HttpError, type Answer } from './errors.js'
+import { HttpError, type Answer } from './errors.js'
 import { Hashes } from './hashes.js'
 import { refuseElsewhere } from './latent-api.js'
 import { decodePicture } from './pictures.js'
-import type { Run, RunResult } from './queue.js'
+import type { RunResult } from './queue.js'
 import { checkLimits, seedsOf } from './requests.js'
 import type { Context } from './server.js'
 import { clientSignal } from './streams.js'
@@ -30,33 +32,17 @@ export function a1111Error({ status, error }: Answer) {
   return { error: status === 422 ? 'Unprocessable' : error.code, detail: error.message, body: '', errors: error.message }
 }
 
-/** A running request. */
-interface Task {
-  started: number
-  rounds: number
-  done: number
-  skipped: boolean
-  interrupted: boolean
-  run?: Run
-  step: number
-  steps: number
-  preview?: RawImage
-}
-
-const stopped = cancelled('Interrupted or skipped')
-const stamp = () => new Date().toISOString().replace(/[-:T]/g, '').slice(0, 14)
-const base64 = async (image: RawImage) => Buffer.from(await image.encode()).toString('base64')
-
 class WebUi {
   readonly #context: Context
-  readonly #tasks: Task[] = []
+  readonly tasks: Tasks
   readonly hashes = new Hashes()
   #checkpoint: string | undefined
   /** The web UI's count: 1 is the last layer. */
   #clipSkip = 1
 
-  constructor(context: Context) {
+  constructor(context: Context, tasks: Tasks) {
     this.#context = context
+    this.tasks = tasks
   }
 
   get checkpoint(): string {
@@ -105,17 +91,6 @@ class WebUi {
     this.#clipSkip = Math.trunc(readNumber(body, 'CLIP_stop_at_last_layers', 1, 100) ?? this.#clipSkip)
   }
 
-  get current(): Task | undefined {
-    return this.#tasks.find(({ run }) => run?.state === 'running') ?? this.#tasks[0]
-  }
-
-  stop(how: 'interrupted' | 'skipped'): void {
-    const task = this.current
-    if (!task) return
-    task[how] = true
-    task.run?.cancel(stopped)
-  }
-
   async draw(body: Body, request: FastifyRequest, reply: FastifyReply, read: (body: Body, info: PipelineInfo) => Promise<Asked>) {
     const { room, settings } = this.#context
     room.admit(request.ip) // before images are decoded
@@ -129,16 +104,12 @@ class WebUi {
     if (clipSkip > 1) options.clipSkip = clipSkip
     checkLimits({ ...options, count: (options.count ?? 1) * rounds }, info, settings.limits)
     const parameters = echo(body)
-    const task: Task = {
-      started: Date.now(),
+    const firstSteps = options.steps ?? info.defaults.steps
+    const task = this.tasks.add({
+      id: readTaskId(body),
       rounds,
-      done: 0,
-      skipped: false,
-      interrupted: false,
-      step: 0,
-      steps: (options.steps ?? info.defaults.steps) + (options.hires ? (options.hires.steps ?? options.steps ?? info.defaults.steps) : 0),
-    }
-    this.#tasks.push(task)
+      steps: firstSteps + (options.hires ? (options.hires.steps ?? firstSteps) : 0),
+    })
     const images: RawImage[] = []
     let first: RunResult | undefined
     try {
@@ -151,7 +122,7 @@ class WebUi {
         for (const image of result.images) images.push(await asked.finish(await image.raw()))
       }
     } finally {
-      this.#tasks.splice(this.#tasks.indexOf(task), 1)
+      this.tasks.finish(task)
     }
     const encoded: string[] = []
     for (const image of images) encoded.push(await base64(new RawImage({ ...pixels(image), metadata: image.metadata })))
@@ -164,12 +135,8 @@ class WebUi {
 
   /** One of the rounds; undefined if it was skipped or interrupted. */
   async #round({ options }: Asked, task: Task, model: string, request: FastifyRequest, signal: AbortSignal): Promise<RunResult | undefined> {
-    task.skipped = false
-    task.step = 0
-    const onEvent = (event: JobEvent) => {
-      if (event.type === 'progress' && event.phase === 'sample') [task.step, task.steps] = [event.step, event.steps]
-      if (event.type === 'preview') task.preview = event.image
-    }
+    task.beginRound()
+    const onEvent = (event: JobEvent) => task.take(event)
     const { room } = this.#context
     const goesOn = task.done > 0
     try {
@@ -202,7 +169,14 @@ class WebUi {
         cfg_scale: options?.guidanceScale ?? 0,
       },
       ...{ steps: options?.steps ?? 0, batch_size: options?.count ?? 0, restore_faces: false, face_restoration_model: null },
-      ...{ sd_model_name: model, sd_model_hash: hash, sd_vae_name: null, sd_vae_hash: null, seed_resize_from_w: -1, seed_resize_from_h: -1 },
+      ...{
+        sd_model_name: model,
+        sd_model_hash: hash,
+        sd_vae_name: null,
+        sd_vae_hash: null,
+        seed_resize_from_w: -1,
+        seed_resize_from_h: -1,
+      },
       ...{
         denoising_strength: options?.strength ?? (options?.hires as { strength?: number } | undefined)?.strength ?? null,
         extra_generation_params: {},
@@ -216,38 +190,6 @@ class WebUi {
         is_using_inpainting_conditioning: false,
         version: `node-latent-diffusion ${this.#context.version}`,
       },
-    }
-  }
-
-  async progress(withPicture: boolean) {
-    const task = this.current
-    if (!task) {
-      const state = {
-        skipped: false,
-        interrupted: false,
-        stopping_generation: false,
-        job: '',
-        job_count: 0,
-        job_timestamp: '0',
-        job_no: 0,
-        sampling_step: 0,
-        sampling_steps: 0,
-      }
-      return { progress: 0, eta_relative: 0, state, current_image: null, textinfo: null }
-    }
-    const { rounds, done, step, steps, skipped, interrupted, started, preview } = task
-    // Clients take 0 as idle.
-    const progress = Math.min(1, Math.max(0.01, (done + step / Math.max(1, steps)) / rounds))
-    const elapsed = (Date.now() - started) / 1000
-    return {
-      progress,
-      eta_relative: elapsed / progress - elapsed,
-      state: {
-        ...{ skipped, interrupted, stopping_generation: interrupted, job: `Batch ${done + 1} out of ${rounds}`, job_count: rounds },
-        ...{ job_timestamp: stamp(), job_no: done, sampling_step: step, sampling_steps: steps },
-      },
-      current_image: withPicture && preview ? await base64(preview) : null,
-      textinfo: null,
     }
   }
 }
@@ -301,10 +243,19 @@ const bodyOf = ({ body }: FastifyRequest): Body => {
   return body as Body
 }
 
-export function a1111Api(context: Context) {
+/** Calls of the web UI outside its API. */
+export function internalApi(tasks: Tasks) {
+  return async (app: FastifyInstance): Promise<void> => {
+    app.get('/ping', { schema: { hide: true } }, async () => ({}))
+    const schema = { tags: ['a1111'], summary: 'Progress of a request, by its force_task_id' }
+    app.post('/progress', { schema }, async (request) => tasks.progressOf(bodyOf(request)))
+  }
+}
+
+export function a1111Api(context: Context, tasks: Tasks) {
   return async (app: FastifyInstance): Promise<void> => {
     const { models, settings, sides } = context
-    const ui = new WebUi(context)
+    const ui = new WebUi(context, tasks)
     app.addHook('onClose', async () => ui.hashes.close())
     const tags = ['a1111']
     const get = (url: string, summary: string, answer: (request: FastifyRequest) => unknown) =>
@@ -325,13 +276,13 @@ export function a1111Api(context: Context) {
       return ui.draw(bodyOf(request), request, reply, (body, info) => readImg2img(body, info, settings.limits))
     })
     get('/progress', 'Progress of the running request', ({ query }) =>
-      ui.progress((query as { skip_current_image?: string }).skip_current_image !== 'true'),
+      ui.tasks.progress((query as { skip_current_image?: string }).skip_current_image !== 'true'),
     )
     post('/interrupt', 'Stop the running request and return finished images', () => {
-      ui.stop('interrupted')
+      ui.tasks.stop('interrupted')
       return {}
     })
-    post('/skip', 'Skip the rest of the current iteration', () => void ui.stop('skipped'))
+    post('/skip', 'Skip the rest of the current iteration', () => void ui.tasks.stop('skipped'))
     get('/options', 'Settings', () => ui.options())
     post('/options', 'Change settings; unknown ones are ignored', (request) => ui.setOptions(bodyOf(request)))
     get('/sd-models', 'The models', () => models.names().map((name) => ui.describe(name)))

@@ -6,7 +6,8 @@ import fastify, { type FastifyError, type FastifyInstance, type FastifyReply, ty
 import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
-import { a1111Api, a1111Error } from './a1111-api.js'
+import { a1111Api, a1111Error, internalApi } from './a1111-api.js'
+import { Tasks } from './a1111-tasks.js'
 import { boundBodies } from './bodies.js'
 import { toAnswer, type Answer } from './errors.js'
 import { FleetQueue, openFleet } from './fleet-queue.js'
@@ -55,6 +56,7 @@ const version = (JSON.parse(readFileSync(require.resolve('node-latent-diffusion/
 const formats: readonly [prefix: string, format: (answer: Answer) => unknown][] = [
   ['/v1/', openaiError],
   ['/sdapi/', a1111Error],
+  ['/internal/', a1111Error],
 ]
 
 function answerError(thrown: unknown, request: FastifyRequest, reply: FastifyReply, log: Settings['log']): FastifyReply {
@@ -156,8 +158,9 @@ async function build(context: Context): Promise<FastifyInstance> {
   serveMetrics(app, context)
   await app.register(latentApi(context), { prefix: '/latent/v1' })
   await app.register(openaiApi(context), { prefix: '/v1' })
-  await app.register(a1111Api(context), { prefix: '/sdapi/v1' })
-  app.get('/internal/ping', { schema: { hide: true } }, async () => ({}))
+  const tasks = new Tasks()
+  await app.register(a1111Api(context, tasks), { prefix: '/sdapi/v1' })
+  await app.register(internalApi(tasks), { prefix: '/internal' })
   await servePage(app, settings)
   return app
 }
