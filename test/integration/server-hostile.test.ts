@@ -253,6 +253,8 @@ describe('no answer tells about the machine', () => {
     expect(leaksIn({ text: 'in node_modules/fastify' })).toEqual(['node_modules'])
     expect(leaksIn({ text: '', headers: { location: `/x/${path.basename(folder)}` } }, [path.basename(folder)])).toHaveLength(1)
     expect(leaksIn({ text: JSON.stringify({ message: `${tmpdir()}/x` }) })).toContain(tmpdir())
+    const inImage = Buffer.from(`${'x'.repeat(300)}${tmpdir()}/x`).toString('base64')
+    expect(leaksIn({ text: JSON.stringify({ images: [inImage] }) })).toContain(tmpdir())
     for (const text of ['a cat (black) at a table', 'steps is 5; this server allows 4', 'one at 5 (of 7)']) expect(leaksIn({ text })).toEqual([])
   })
 })
