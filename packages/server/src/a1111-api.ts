@@ -2,7 +2,8 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { freemem, totalmem } from 'node:os'
 import path from 'node:path'
-import { parseInfotext, RawImage, type JobEvent, type PipelineInfo } from 'node-latent-diffusion'
+import { parseInfotext, RawImage, type HostedModel, type JobEvent, type PipelineInfo } from 'node-latent-diffusion'
+import { listEmbeddings, listLoras, vaeOf } from './a1111-files.js'
 import {
   latentUpscalers,
   missing,
@@ -62,6 +63,11 @@ class WebUi {
     return { title: hash === null ? base : `${base} [${hash}]`, model_name: model, hash, sha256, filename: base, config: null }
   }
 
+  /** How the current model is loaded. */
+  get loading(): Partial<HostedModel> {
+    return this.#context.models.optionsOf(this.checkpoint)
+  }
+
   /** A model by any of its names in the web UI. */
   find(text: string): string {
     const wanted = text.replace(/\s*\[[0-9a-f]{10}\]$/, '')
@@ -78,7 +84,7 @@ class WebUi {
       ...{ samples_save: false, samples_format: 'png', sd_model_checkpoint: this.describe(this.checkpoint).title },
       ...{
         sd_checkpoint_hash: this.describe(this.checkpoint).sha256,
-        sd_vae: 'Automatic',
+        sd_vae: vaeOf(this.loading) ?? 'Automatic',
         CLIP_stop_at_last_layers: this.#clipSkip,
         show_progress_every_n_steps: 1,
       },
@@ -172,7 +178,7 @@ class WebUi {
       ...{
         sd_model_name: model,
         sd_model_hash: hash,
-        sd_vae_name: null,
+        sd_vae_name: vaeOf(this.#context.models.optionsOf(model)) ?? null,
         sd_vae_hash: null,
         seed_resize_from_w: -1,
         seed_resize_from_h: -1,
@@ -291,8 +297,15 @@ export function a1111Api(context: Context, tasks: Tasks) {
     const upscalers = ['None', 'Lanczos', 'Nearest'].map((name) => ({ name, model_name: null, model_path: null, model_url: null, scale: 4 }))
     get('/upscalers', 'Upscalers of extra-single-image', () => upscalers)
     get('/latent-upscale-modes', 'Upscalers of latents for the second pass', () => latentUpscalers.map((name) => ({ name })))
-    for (const name of ['sd-vae', 'loras', 'hypernetworks', 'face-restorers', 'prompt-styles', 'extensions']) get(`/${name}`, 'None', () => [])
-    get('/embeddings', 'None', () => ({ loaded: {}, skipped: {} }))
+    get('/loras', 'Adapters that prompts may name: <lora:name:1>', () => listLoras(ui.loading))
+    get('/embeddings', 'Textual inversions that prompts may name', async () => listEmbeddings(ui.loading, await ui.info()))
+    get('/sd-vae', 'The autoencoder of the model, if it was loaded with one of its own', () => {
+      const vae = vaeOf(ui.loading)
+      return vae === undefined ? [] : [{ model_name: vae, filename: vae }]
+    })
+    // Nothing to do: the folders are read for each list.
+    for (const name of ['loras', 'vae']) post(`/refresh-${name}`, 'Read the folder again', () => null)
+    for (const name of ['hypernetworks', 'face-restorers', 'prompt-styles', 'extensions']) get(`/${name}`, 'None', () => [])
     get('/scripts', 'None', () => ({ txt2img: [], img2img: [] }))
     get('/cmd-flags', 'None', () => ({}))
     get('/memory', 'Memory of the computer', () => {

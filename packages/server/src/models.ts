@@ -86,7 +86,7 @@ export class Models {
     this.#settings = settings
     for (const [name, source] of Object.entries(settings.models)) this.#entries.set(name, describeSource(source))
     for (const [name, entry] of this.#scanned()) this.#entries.set(name, entry)
-    if (this.#entries.size === 0) this.#entries.set('tiny-scenes', { source: {}, origin: 'options' })
+    if (this.#entries.size === 0) this.#entries.set('tiny-scenes', { source: { ...settings.load }, origin: 'options' })
     const models = Object.fromEntries([...this.#entries].map(([name, { source }]) => [name, source]))
     const { maxModels, maxBatch, keepAliveMs } = settings
     this.host = createDiffusionHost({ models, maxModels, maxBatch, idleMs: keepAliveMs, maxQueue: 1_000_000 })
@@ -128,6 +128,12 @@ export class Models {
   /** The file of a model, if it is local. */
   fileOf(name: string): string | undefined {
     return this.#entries.get(name)?.file
+  }
+
+  /** How a model is loaded. */
+  optionsOf(name: string): Partial<HostedModel> {
+    const source = this.#entries.get(name)?.source
+    return typeof source === 'object' && !(source instanceof URL) ? source : {}
   }
 
   /** The description of a model from its headers; read once. */

@@ -60,7 +60,10 @@ export interface ServerOptions {
   models?: Readonly<Record<string, string | URL | HostedModel>>
   /** Folder of models: .safetensors, .gguf, .ckpt files and diffusers folders. */
   modelsDir?: string
-  /** Load options for models of `modelsDir` and pulled ones. */
+  /**
+   * Load options for the embedded model, models of `modelsDir` and pulled ones. Prompts may name the adapters in `loraDirectory` (`<lora:name:1>`) and the textual
+   * inversions in `embeddingDirectory`.
+   */
   load?: Omit<HostedModel, 'source'>
   /** Maximum models in memory. Default 1. */
   maxModels?: number
