@@ -26,6 +26,7 @@ struct Neon {
     static Neon fma(Neon a, Neon b, Neon c) { return {vfmaq_f32(c.v, a.v, b.v)}; }
     static Neon div(Neon a, Neon b) { return {vdivq_f32(a.v, b.v)}; }
     static Neon max(Neon a, Neon b) { return {vmaxq_f32(a.v, b.v)}; }
+    static float sum(Neon a) { return vaddvq_f32(a.v); }
     static Neon exp(Neon x);
 };
 

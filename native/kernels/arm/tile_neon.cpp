@@ -53,15 +53,19 @@ void multiply(int64_t segments, int64_t lanes, const void * const * rows, const 
 }  // namespace
 
 const TileSet & tiles_neon() {
-    static const TileSet set = {"neon",
-                                false,
-                                multiply,
-                                pack_tokens_f32<kColumns>,
-                                pack_weights_f32<kColumns>,
-                                convert_row_f32,
-                                softmax_columns<Neon, kColumns>,
-                                scale_columns<Neon>,
-                                4 * kPanelBytes};
+    static const TileSet set = [] {
+        TileSet s = {"neon",
+                     false,
+                     multiply,
+                     pack_tokens_f32<kColumns>,
+                     pack_weights_f32<kColumns>,
+                     convert_row_f32,
+                     softmax_columns<Neon, kColumns>,
+                     scale_columns<Neon>,
+                     4 * kPanelBytes};
+        s.multiply_narrow = multiply_narrow_f32<Neon, 6>;
+        return s;
+    }();
     return set;
 }
 

@@ -159,7 +159,8 @@ public:
           side_(side),
           x_(static_cast<const uint8_t *>(x)),
           row_bytes_(tiles.lanes(shape.in) * 4),
-          zeros_(zero_row(std::max(row_bytes_, tiles.lanes(side.w.k) * 4))) {}
+          zeros_(zero_row(std::max(row_bytes_, tiles.lanes(side.w.k) * 4))),
+          narrow_(tiles.multiply_narrow && shape.out <= kNarrowColumns && shape.in % kNarrowStep == 0) {}
 
     /// The smallest number of channels that consists of whole blocks of weights.
     static int64_t channel_step(const ConvShape & s, int64_t block) {
@@ -193,6 +194,10 @@ public:
             for (part.column = 0; part.column < kTileColumns; part.column += 16) {
                 int64_t stride = 0;
                 const void * rows = weight_rows(w_, s_.taps(), panel * kTileColumns + part.column, channel, channels, &stride);
+                if (narrow_) {
+                    pack_narrow(static_cast<const float *>(rows), stride, channels, group, part, reinterpret_cast<float *>(out));
+                    break;
+                }
                 tiles_.pack_weights(rows, stride, channels, s_.taps(), group.first_tap, group.last_tap, part, out);
             }
         }
@@ -203,7 +208,12 @@ public:
         const int taps = group.last_tap - group.first_tap;
         const uint8_t * x = x_ + group.first_channel * tiles_.element_bytes();
         for (int i = 0; i < taps * tiles_.rows; ++i) rows[i] = at[i] < 0 ? zeros_ : x + at[i];
-        tiles_.multiply(taps, tiles_.lanes(group.channels), rows, panels_[half], columns, accumulate, c);
+        const int64_t lanes = tiles_.lanes(group.channels);
+        if (narrow_) {
+            const float * panel = reinterpret_cast<const float *>(panels_[half]);
+            return tiles_.multiply_narrow(taps, lanes, rows, panel, columns, accumulate, c);
+        }
+        tiles_.multiply(taps, lanes, rows, panels_[half], columns, accumulate, c);
     }
 
     bool has_side() const { return static_cast<bool>(side_); }
@@ -241,6 +251,19 @@ private:
         return std::max<int64_t>(1, kBytes / (16 * tiles.element_bytes() * s.taps() * step)) * step;
     }
     int64_t rows_step() const { return step_of(tiles_, s_, w_.block); }
+
+    /// The part of a panel for multiply_narrow() that has these channels of the first rows.
+    void pack_narrow(const float * rows, int64_t stride, int64_t channels, const Group & group, const PanelPart & part,
+                     float * panel) const {
+        const int taps = s_.taps();
+        for (int tap = group.first_tap; tap < group.last_tap; ++tap) {
+            for (int column = 0; column < kNarrowColumns; ++column) {
+                const float * from = rows + column * stride + tap;
+                float * to = panel + ((tap - group.first_tap) * kNarrowColumns + column) * part.lanes + part.first_lane;
+                for (int64_t c = 0; c < channels; ++c) to[c] = from[c * taps];
+            }
+        }
+    }
 
     /// 16 rows of some channels in the tile set's element type: in place if they are stored in it, otherwise converted. Zeros
     /// past the end.
@@ -283,6 +306,7 @@ private:
     const uint8_t * x_;
     int64_t row_bytes_;
     const uint8_t * zeros_;
+    bool narrow_;  // so few output channels that multiply_narrow() computes them
     const uint8_t * panels_[2] = {nullptr, nullptr};
     const void * side_panels_[2] = {nullptr, nullptr};
 };

@@ -11,6 +11,8 @@ namespace latent::kernels {
 constexpr int kTileRows = 6;       // of sets that keep the sums of a tile in vector registers
 constexpr int kMostTileRows = 32;  // of any set
 constexpr int kTileColumns = 64;
+constexpr int kNarrowColumns = 4;  // RGB, the latents of most models
+constexpr int64_t kNarrowStep = 16;
 constexpr int kMostSegments = 64;  // of one product; convolutions with more taps are split
 
 /// Element type of a stored matrix row.
@@ -58,6 +60,10 @@ struct TileSet {
     /// times a panel. Rows lie `stride` bytes apart; up to the next multiple of 16 they must be readable, and so must c.
     void (*multiply_even)(int64_t count, int64_t stride, int64_t lanes, const uint8_t * rows, const void * panel, bool accumulate,
                           float * c) = nullptr;
+    /// multiply() for at most kNarrowColumns columns and a multiple of kNarrowStep lanes, if the set has a faster way: rows and
+    /// panel[segment][kNarrowColumns][lanes] are read along the lanes, because the columns do not fill a vector.
+    void (*multiply_narrow)(int64_t segments, int64_t lanes, const void * const * rows, const float * panel, int columns,
+                            bool accumulate, float * c) = nullptr;
     /// Called by a thread before and after its products, if not null.
     void (*begin)() = nullptr;
     void (*end)() = nullptr;

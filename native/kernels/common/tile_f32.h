@@ -1,7 +1,7 @@
 #pragma once
 
 // Float32 tile operations over a vector type V, compiled once per instruction set (inside the including file's namespace).
-//   V: kLanes, load, store, set1, zero, add, mul, fma(a, b, c) = a * b + c, max, exp
+//   V: kLanes, load, store, set1, zero, add, mul, fma(a, b, c) = a * b + c, max, sum of the lanes, exp
 // Not a header for other code: include it from tile_*.cpp only.
 
 #include <cmath>
@@ -79,6 +79,54 @@ void multiply_f32(int64_t segments, int64_t lanes, const void * const * rows, co
         multiply_block<V, kHalf, kColumns>(segments, lanes, rows, part(), accumulate, c + column);
     for (; column < columns; column += V::kLanes)
         multiply_block<V, 1, kColumns>(segments, lanes, rows, part(), accumulate, c + column);
+}
+
+/// The sums of kRows rows and kColumns columns, kLanes partial sums each, must fit the registers.
+template <typename V, int kRows, int kColumns>
+void multiply_narrow_block(int64_t segments, int64_t lanes, const void * const * rows, const float * panel, bool accumulate,
+                           float * c) {
+    V sums[kRows][kColumns];
+    LATENT_UNROLL_ALL
+    for (int r = 0; r < kRows; ++r) {
+        LATENT_UNROLL_ALL
+        for (int column = 0; column < kColumns; ++column) sums[r][column] = V::zero();
+    }
+    for (int64_t s = 0; s < segments; ++s, rows += kTileRows, panel += kNarrowColumns * lanes) {
+        const float * a[kRows];
+        LATENT_UNROLL_ALL
+        for (int r = 0; r < kRows; ++r) a[r] = static_cast<const float *>(rows[r]);
+        for (int64_t i = 0; i < lanes; i += V::kLanes) {
+            V x[kRows];
+            LATENT_UNROLL_ALL
+            for (int r = 0; r < kRows; ++r) x[r] = V::load(a[r] + i);
+            LATENT_UNROLL_ALL
+            for (int column = 0; column < kColumns; ++column) {
+                const V w = V::load(panel + column * lanes + i);
+                LATENT_UNROLL_ALL
+                for (int r = 0; r < kRows; ++r) sums[r][column] = V::fma(x[r], w, sums[r][column]);
+            }
+        }
+    }
+    for (int r = 0; r < kRows; ++r) {
+        for (int column = 0; column < kColumns; ++column) {
+            float & out = c[r * kTileColumns + column];
+            out = (accumulate ? out : 0.0f) + V::sum(sums[r][column]);
+        }
+    }
+}
+
+template <typename V, int kRows>
+void multiply_narrow_f32(int64_t segments, int64_t lanes, const void * const * rows, const float * panel, int columns,
+                         bool accumulate, float * c) {
+    static_assert(kTileRows % kRows == 0 && kNarrowStep % V::kLanes == 0);
+    for (int r = 0; r < kTileRows; r += kRows) {
+        if (columns < kNarrowColumns) {
+            multiply_narrow_block<V, kRows, kNarrowColumns - 1>(segments, lanes, rows + r, panel, accumulate,
+                                                                c + r * kTileColumns);
+        } else {
+            multiply_narrow_block<V, kRows, kNarrowColumns>(segments, lanes, rows + r, panel, accumulate, c + r * kTileColumns);
+        }
+    }
 }
 
 template <int kColumns>

@@ -37,6 +37,7 @@ struct Lanes4 {
     static Lanes4 max(Lanes4 a, Lanes4 b) {
         return each([&](int i) { return a.v[i] > b.v[i] ? a.v[i] : b.v[i]; });
     }
+    static float sum(Lanes4 a) { return (a.v[0] + a.v[1]) + (a.v[2] + a.v[3]); }
     static Lanes4 exp(Lanes4 x) {
         return each([&](int i) { return std::exp(x.v[i]); });
     }

@@ -5,8 +5,12 @@
 namespace latent::kernels {
 
 const TileSet & tiles_portable() {
-    static const TileSet set = {"portable",           false,           multiply_f32<Lanes4, 4>,     pack_tokens_f32<16>,
-                                pack_weights_f32<16>, convert_row_f32, softmax_columns<Lanes4, 16>, scale_columns<Lanes4>};
+    static const TileSet set = [] {
+        TileSet s = {"portable",           false,           multiply_f32<Lanes4, 4>,     pack_tokens_f32<16>,
+                     pack_weights_f32<16>, convert_row_f32, softmax_columns<Lanes4, 16>, scale_columns<Lanes4>};
+        s.multiply_narrow = multiply_narrow_f32<Lanes4, 2>;
+        return s;
+    }();
     return set;
 }
 

@@ -19,6 +19,7 @@ struct Avx512 {
     static Avx512 fma(Avx512 a, Avx512 b, Avx512 c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
     static Avx512 div(Avx512 a, Avx512 b) { return {_mm512_div_ps(a.v, b.v)}; }
     static Avx512 max(Avx512 a, Avx512 b) { return {_mm512_max_ps(a.v, b.v)}; }
+    static float sum(Avx512 a) { return _mm512_reduce_add_ps(a.v); }
     static Avx512 exp(Avx512 x);
 };
 

@@ -96,8 +96,12 @@ bool store_halves(float * x, const uint16_t * add, uint16_t * halves, int64_t co
 }  // namespace
 
 const TileSet & tiles_avx2() {
-    static const TileSet set = {"avx2",       false,           multiply_f32<Avx2, 2>,           pack_tokens_f32<kColumns>,
-                                pack_weights, convert_row_f32, softmax_columns<Avx2, kColumns>, scale_columns<Avx2>};
+    static const TileSet set = [] {
+        TileSet s = {"avx2",       false,           multiply_f32<Avx2, 2>,           pack_tokens_f32<kColumns>,
+                     pack_weights, convert_row_f32, softmax_columns<Avx2, kColumns>, scale_columns<Avx2>};
+        s.multiply_narrow = multiply_narrow_f32<Avx2, 3>;
+        return s;
+    }();
     return set;
 }
 

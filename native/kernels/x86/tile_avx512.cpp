@@ -64,14 +64,18 @@ bool store_halves(float * x, const uint16_t * add, uint16_t * halves, int64_t co
 }  // namespace
 
 const TileSet & tiles_avx512() {
-    static const TileSet set = {"avx512",
-                                false,
-                                multiply_f32<Avx512, 4>,
-                                pack_tokens_f32<kTileColumns>,
-                                pack_weights,
-                                convert_row_f32,
-                                softmax_columns<Avx512, kTileColumns>,
-                                scale_columns<Avx512>};
+    static const TileSet set = [] {
+        TileSet s = {"avx512",
+                     false,
+                     multiply_f32<Avx512, 4>,
+                     pack_tokens_f32<kTileColumns>,
+                     pack_weights,
+                     convert_row_f32,
+                     softmax_columns<Avx512, kTileColumns>,
+                     scale_columns<Avx512>};
+        s.multiply_narrow = multiply_narrow_f32<Avx512, 6>;
+        return s;
+    }();
     return set;
 }
 
