@@ -14,7 +14,7 @@ import torch
 from .adapter import add_adapter, save_adapter
 from .checkpoint import load
 from .diffusion import alphas_cumprod
-from .loop import Average, Clock, Log
+from .loop import Clock, Log, Loop, write
 from .models import CLIPTextModel, UNetModel
 
 HELD_BACK = 100  # pairs at the beginning, for validation
@@ -58,15 +58,12 @@ def main():
     unet, text, rng = models["unet"], models["text"].requires_grad_(False), np.random.default_rng(args.seed)
     parameters = add_adapter(unet, args.rank, args.conv_rank, biases=True)
     print(sum(p.numel() for p in parameters), "parameters", flush=True)
-    optimizer, average = torch.optim.AdamW(parameters, lr=args.rate, betas=(0.9, 0.99), weight_decay=0), Average(parameters, args.average)
-    student, clock, log, step = Student(unet, args.timestep), Clock(0, samples=args.samples), Log(args.log), 0
+    student, clock, log = Student(unet, args.timestep), Clock(0, samples=args.samples), Log(args.log)
+    groups = [{"params": parameters}]
+    loop = Loop(parameters, groups, clock, log, rate=args.rate, warmup=30, average=args.average, minutes=3, every=25, weight_decay=0)
     if args.state and os.path.exists(args.state):
-        state = torch.load(args.state)
-        for p, v in zip(parameters, state["parameters"]):
-            p.data.copy_(v)
-        optimizer.load_state_dict(state["optimizer"])
-        average.values, average.steps, clock.seen, step = state["average"], state["average_steps"], state["seen"], state["step"]
-    data, read, saved, order, losses = torch.load(args.pairs), time.time(), time.time(), [], []
+        loop.resume(torch.load(args.state))
+    data, read, order = torch.load(args.pairs), time.time(), []
 
     @torch.no_grad()
     def validate():
@@ -74,43 +71,29 @@ def main():
         error = student(part["noise"], text(part["ids"])) - part["z"]
         return (error.square().mean() / part["z"].square().mean()).item()
 
-    def save():
-        average.swap()
-        log(step=step, minutes=clock.minutes, seen=clock.seen, pairs=len(data["ids"]), relative=validate())
-        save_adapter(args.out + ".tmp", unet, ss_network_dim=args.rank, modelspec_title="Tiny Scenes, one step", timestep=args.timestep)
-        os.replace(args.out + ".tmp", args.out)
-        average.swap()
+    def save(_):
+        log(step=loop.step, minutes=clock.minutes, seen=clock.seen, pairs=len(data["ids"]), relative=validate())
+        title = dict(ss_network_dim=args.rank, modelspec_title="Tiny Scenes, one step", timestep=args.timestep)
+        write(args.out, lambda path: save_adapter(path, unet, **title))
         if args.state:
-            state = {"parameters": [p.detach() for p in parameters], "optimizer": optimizer.state_dict(), "average": average.values}
-            torch.save({**state, "average_steps": average.steps, "seen": clock.seen, "step": step}, args.state + ".tmp")
-            os.replace(args.state + ".tmp", args.state)
+            loop.average.swap()
+            write(args.state, lambda path: torch.save(loop.state(), path))
+            loop.average.swap()
 
-    log(step=step, relative=validate())
-    while clock.progress < 1:
-        optimizer.param_groups[0]["lr"] = args.rate * clock.rate(step, 30)
+    def loss():
+        nonlocal data, read, order
+        if time.time() - read > 60:
+            data, read = torch.load(args.pairs), time.time()
         if len(order) < args.batch:
             order = list(rng.permutation(np.arange(HELD_BACK, len(data["ids"]))))
         index, order = order[: args.batch], order[args.batch :]
         ids, noise, z = data["ids"][index].long(), data["noise"][index].float(), data["z"][index].float()
         with torch.no_grad():
             context = text(ids)
-        loss = difference(student(noise, context), z)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        average.update()
-        step += 1
-        clock.seen += args.batch
-        losses.append(loss.item())
-        if step % 25 == 0:
-            log(step=step, minutes=clock.minutes, seen=clock.seen, loss=float(np.mean(losses[-25:])))
-        if time.time() - read > 60:
-            data, read = torch.load(args.pairs), time.time()
-        if time.time() - saved > 180:
-            save()
-            saved = time.time()
-    save()
+        return difference(student(noise, context), z), args.batch
+
+    log(step=loop.step, relative=validate())
+    loop.run(loss, save)
 
 
 if __name__ == "__main__":

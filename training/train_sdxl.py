@@ -10,7 +10,6 @@ refiner below timestep 200 alone, as SDXL's. The student has fewer blocks and fo
 noise itself.
 """
 import argparse
-import os
 
 import numpy as np
 import torch
@@ -18,7 +17,7 @@ import torch
 from .captions import caption
 from .checkpoint import load
 from .diffusion import STEPS, add_noise, alphas_cumprod
-from .loop import Average, Clock, Log, parameter_groups, set_rate
+from .loop import Clock, Log, Loop, parameter_groups, write
 from .models.autoencoder import to_tensor
 from .pretrain_text import SHORT
 from .scene import Sampler
@@ -135,20 +134,18 @@ def main():
     if args.init:
         unet.load_state_dict(torch.load(args.init)["unet"])
     predict = Predictor(unet, towers, not refiner)
-    parameters = list(unet.parameters())
     new = torch.nn.ModuleList([unet.label_emb])  # begins with nothing to say, and has a long way to go
     groups, own = parameter_groups({"unet": unet}) + parameter_groups({"vector": new}, {"vector": args.vector_rate}), set(new.parameters())
     for group in groups[:2]:
         group["params"] = [p for p in group["params"] if p not in own]
-    optimizer, average = torch.optim.AdamW(groups, lr=args.rate, betas=(0.9, 0.99)), Average(parameters, args.average)
     alphas, log, given = alphas_cumprod().float(), Log(args.log), data.validation()
-    levels, clock, step, history, saved = NoiseLevels(alphas), Clock(args.minutes, samples=args.samples), 0, [], 0.0
-    most = CUTOFF if refiner else STEPS
-    log(step=0, minutes=0.0, seen=0, **validate(predict, given, alphas, most))
-    while clock.progress < 1:
-        set_rate(optimizer, args.rate * clock.rate(step, 30, 0.5))
+    levels, most = NoiseLevels(alphas), CUTOFF if refiner else STEPS
+    clock = Clock(args.minutes, samples=args.samples)
+    loop = Loop(unet.parameters(), groups, clock, log, rate=args.rate, warmup=30, flat=0.5, average=args.average, minutes=2)
+
+    def loss():
         z, ids, named, numbers = data.batch(args.batch)
-        if step % 8 and clock.progress < 0.85:
+        if loop.step % 8 and clock.progress < 0.85:
             ids = ids[:, :SHORT]
         t, noise = torch.randint(CUTOFF, (args.batch,)) if refiner else levels.draw(args.batch), torch.randn_like(z)
         noisy = add_noise(z, noise, t, alphas)
@@ -158,21 +155,14 @@ def main():
             with torch.no_grad():
                 wanted = teacher(noisy, t, ids, named, numbers)
             error = error + (eps - wanted).square().mean((1, 2, 3))
-        loss = error.mean() if refiner else (error * levels.weight[t]).mean()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        average.update()
-        step, clock.seen = step + 1, clock.seen + args.batch
-        history.append(loss.item())
-        if clock.minutes - saved > 2 or clock.progress >= 1:
-            saved = clock.minutes
-            average.swap()
-            log(step=step, minutes=clock.minutes, seen=clock.seen, loss=float(np.mean(history[-50:])), **validate(predict, given, alphas, most))
-            torch.save({"unet": unet.state_dict(), "scale": data.scale, "seen": clock.seen}, args.out + ".tmp")
-            os.replace(args.out + ".tmp", args.out)
-            average.swap()
+        return error.mean() if refiner else (error * levels.weight[t]).mean(), args.batch
+
+    def save(mean):
+        log(step=loop.step, minutes=clock.minutes, seen=clock.seen, loss=mean, **validate(predict, given, alphas, most))
+        write(args.out, lambda path: torch.save({"unet": unet.state_dict(), "scale": data.scale, "seen": clock.seen}, path))
+
+    log(step=0, minutes=0.0, seen=0, **validate(predict, given, alphas, most))
+    loop.run(loss, save)
 
 
 if __name__ == "__main__":

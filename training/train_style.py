@@ -4,9 +4,6 @@ The captions are those of the ordinary pictures, so the adapter learns what no c
 is that of ``train.py``.
 """
 import argparse
-import os
-import time
-
 import numpy as np
 import torch
 
@@ -14,7 +11,7 @@ from .adapter import add_adapter, save_adapter
 from .captions import caption
 from .checkpoint import load
 from .diffusion import add_noise, alphas_cumprod
-from .loop import Average, Clock, Log
+from .loop import Clock, Log, Loop, write
 from .models import AutoencoderKL, CLIPTextModel, UNetModel
 from .models.autoencoder import to_tensor
 from .scene import Sampler
@@ -61,41 +58,23 @@ def main():
     unet, text, tokenizer, rng = models["unet"], models["text"], Tokenizer(), np.random.default_rng(args.seed)
     scenes, z = pictures(args.style, args.count, args.seed, models["vae"])
     parameters = add_adapter(unet, args.rank, args.conv_rank)
-    optimizer, average = torch.optim.AdamW(parameters, lr=args.rate, betas=(0.9, 0.99), weight_decay=0), Average(parameters, args.average)
     alphas = alphas_cumprod().float()
-    levels, clock, log, saved = NoiseLevels(alphas), Clock(0, samples=args.samples), Log(args.log), time.time()
+    levels, clock, log = NoiseLevels(alphas), Clock(0, samples=args.samples), Log(args.log)
     print(sum(p.numel() for p in parameters), "parameters", flush=True)
+    groups = [{"params": parameters}]
+    loop = Loop(parameters, groups, clock, log, rate=args.rate, warmup=20, average=args.average, minutes=2, every=25, weight_decay=0)
 
-    def save():
-        average.swap()
-        save_adapter(args.out + ".tmp", unet, ss_network_dim=args.rank, modelspec_title=f"Tiny Scenes, {args.style}")
-        os.replace(args.out + ".tmp", args.out)
-        average.swap()
-
-    step, losses = 0, []
-    while clock.progress < 1:
-        optimizer.param_groups[0]["lr"] = args.rate * clock.rate(step, 20)
+    def loss():
         index = rng.integers(args.count, size=args.batch)
         ids = torch.tensor([tokenizer("" if rng.random() < 0.1 else caption(scenes[i], rng)) for i in index])
         t, noise = levels.draw(args.batch), torch.randn((args.batch, *z.shape[1:]))
         with torch.no_grad():
             context = text(ids)
         error = (unet(add_noise(z[index], noise, t, alphas), t, context) - noise).square().mean((1, 2, 3))
-        loss = (error * levels.weight[t]).mean()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        average.update()
-        step += 1
-        clock.seen += args.batch
-        losses.append(loss.item())
-        if step % 25 == 0:
-            log(step=step, minutes=clock.minutes, seen=clock.seen, loss=float(np.mean(losses[-25:])))
-        if time.time() - saved > 120:
-            save()
-            saved = time.time()
-    save()
+        return (error * levels.weight[t]).mean(), args.batch
+
+    title = dict(ss_network_dim=args.rank, modelspec_title=f"Tiny Scenes, {args.style}")
+    loop.run(loss, lambda _: write(args.out, lambda path: save_adapter(path, unet, **title)))
 
 
 if __name__ == "__main__":

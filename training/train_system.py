@@ -7,7 +7,6 @@ train.py (its averaged weights are taken) or one written here: what fits is take
 and where the new U-Net has no context, self-attention is folded out of the old one's transformers.
 """
 import argparse
-import os
 import pickle
 
 import numpy as np
@@ -17,7 +16,7 @@ from safetensors.torch import load_file
 from .checkpoint import PREFIXES
 from .diffusion import STEPS, add_noise, alphas_cumprod
 from .layout import LayoutHead, layout_targets
-from .loop import Average, Clock, Log, parameter_groups, set_rate
+from .loop import Clock, Log, Loop, parameter_groups, set_rate, write
 from .models import AutoencoderKL, CLIPTextModel, UNetModel
 from .systems import CLASSES, SYSTEMS, Prompted
 from .threads import Threads
@@ -223,33 +222,24 @@ def main():
         first = unet.input_blocks[0][0].weight
         groups[0]["params"] = [p for p in groups[0]["params"] if p is not first]
         groups.append({"params": [first], "weight_decay": 0.0, "factor": 5.0})
-    optimizer = torch.optim.AdamW(groups, lr=args.rate, betas=(0.9, 0.99))
-    average = Average(parameters, args.average)
-    levels, validation = NoiseLevels(alphas), Validation(system, data, alphas)
-    clock, step, history, saved = Clock(args.minutes, samples=args.samples), 0, [], 0.0
-    log(step=0, minutes=0.0, seen=0, **validation(unet))
-    while clock.progress < 1:
-        set_rate(optimizer, args.rate * clock.rate(step, args.warmup, args.flat))
+    levels, validation, clock = NoiseLevels(alphas), Validation(system, data, alphas), Clock(args.minutes, samples=args.samples)
+    times = dict(warmup=args.warmup, flat=args.flat, minutes=3, tick=threads.tick)
+    loop = Loop(parameters, groups, clock, log, rate=args.rate, average=args.average, **times)
+
+    def loss():
         z, scenes, images = data.batch(args.batch, rng)
         inputs, t, noise = system.draw(scenes, images), levels.draw(args.batch), torch.randn_like(z)
         eps = predict(unet, system, add_noise(z, noise, t, alphas), t, inputs)
         error = (eps.float() - noise).square().mean((1, 2, 3))
-        loss = (error * levels.weight[t]).mean()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        average.update()
-        threads.tick()
-        step, clock.seen = step + 1, clock.seen + args.batch
-        history.append(loss.item())
-        if clock.minutes - saved > 3 or clock.progress >= 1:
-            saved = clock.minutes
-            average.swap()
-            log(step=step, minutes=clock.minutes, seen=clock.seen, loss=float(np.mean(history[-50:])), **validation(unet), threads=torch.get_num_threads())
-            torch.save({**{n: m.state_dict() for n, m in models.items()}, "scale": data.scale, "seen": clock.seen}, args.out + ".tmp")
-            os.replace(args.out + ".tmp", args.out)
-            average.swap()
+        return (error * levels.weight[t]).mean(), args.batch
+
+    def save(mean):
+        log(step=loop.step, minutes=clock.minutes, seen=clock.seen, loss=mean, **validation(unet), threads=torch.get_num_threads())
+        state = {**{n: m.state_dict() for n, m in models.items()}, "scale": data.scale, "seen": clock.seen}
+        write(args.out, lambda path: torch.save(state, path))
+
+    log(step=0, minutes=0.0, seen=0, **validation(unet))
+    loop.run(loss, save)
 
 
 if __name__ == "__main__":
