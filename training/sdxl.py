@@ -19,7 +19,7 @@ LAYERS = 5  # of a tower: the embedded encoder's three, one in place of its norm
 SMALL = (12, 16, 24, 32, 48)  # sides of small originals
 WIDE = (80, 96)  # longer sides of originals that were cropped
 SHRINK, GAIN = 0.2, 100.0  # of the stream of a tower before the layer that stands for its norm, and of what that layer adds
-CUTOFF = 200  # the refiner begins below this timestep
+CUTOFF = 300  # the refiner begins below this timestep; SDXL's below 200
 
 
 # ---- pictures and what is told about them ------------------------------------------------------------------------------
@@ -170,8 +170,10 @@ class Towers:
 NETWORKS = {
     "base": dict(context=2 * WIDTH, vector=WIDTH + 6 * NUMBER, linear=True),
     "refiner": dict(context=WIDTH, vector=WIDTH + 5 * NUMBER, linear=True),
-    "student": dict(context=2 * WIDTH, vector=WIDTH + 6 * NUMBER, linear=True, mult=(1, 2), attention=(2,), middle=False),
+    "koala": dict(context=2 * WIDTH, vector=WIDTH + 6 * NUMBER, linear=True, middle=False),
+    "tiny": dict(context=2 * WIDTH, vector=WIDTH + 6 * NUMBER, linear=True, mult=(1, 2), attention=(2,), middle=False),
 }
+STUDENTS = ("koala", "tiny")  # with fewer blocks: without the middle, as KOALA-700M; without the coarsest level too, as BK-SDM Tiny
 
 
 def build(name):
@@ -191,7 +193,7 @@ def from_embedded(unet, old):
 
 
 def from_teacher(student, teacher):
-    """Fills a student, which has neither the middle nor the coarsest level, with its teacher's blocks of the levels that are left."""
+    """Fills a student, which has no middle and perhaps no coarsest level, with its teacher's blocks of the levels that are left."""
     state, old = student.state_dict(), teacher.state_dict()
     skipped = len(teacher.output_blocks) - len(student.output_blocks)  # the coarsest level comes first on the way up
     for key in state:
@@ -204,9 +206,24 @@ def from_teacher(student, teacher):
     student.load_state_dict(state)
 
 
+class Features:
+    """What the last blocks of a U-Net's way up gave when it was called last; of a student and its teacher these have the same shapes."""
+
+    def __init__(self, unet, count):
+        self.values = []
+        unet.register_forward_pre_hook(lambda *_: self.values.clear())
+        for block in unet.output_blocks[-count:]:
+            block.register_forward_hook(lambda _, given, value: self.values.append(value.float()))
+
+    def difference(self, teacher):
+        """The squared error (B,), relative to the teacher's values."""
+        errors = [(a - b).square().mean((1, 2, 3)) / b.square().mean() for a, b in zip(self.values, teacher.values)]
+        return torch.stack(errors).mean(0)
+
+
 def networks(name, init):
     """-> the U-Net ``name`` begun from the embedded model's networks (checkpoint.load)"""
     unet = build(name)
-    if name != "student":
+    if name not in STUDENTS:
         from_embedded(unet, init["unet"].state_dict())
     return unet

@@ -50,11 +50,11 @@ def main():
             run("train_system", system, *given, *pretrain, "--samples", 8, "--out", state, "--log", d / f"{system}.jsonl")
             run("export_system", system, "--state", state, "--vae", d / "vae.pt", "--out", d / "systems")
             assert all((d / "systems" / f"{system}.{end}").exists() for end in ("safetensors", "yaml", "json"))
-        for network in ("data", "base", "refiner", "student"):
+        for network in ("data", "base", "refiner", "koala", "tiny"):
             given = ["--data", d / "data.sdxl", "--samples", 8, "--batch", 4, "--log", d / f"{network}.jsonl"]
-            teacher = ["--teacher", d / "base.sdxl"] if network == "student" else []
+            teacher = ["--teacher", d / "base.sdxl"] if network in ("koala", "tiny") else []
             run("train_sdxl", network, *released, *given, *teacher, "--count", 40, "--out", d / f"{network}.sdxl")
-        networks = ("base", "refiner", "student")
+        networks = ("base", "refiner", "koala", "tiny")
         states = [a for network in networks for a in (f"--{network}", d / f"{network}.sdxl")]
         run("export_sdxl", *released, *states, "--out", d / "sdxl")
         assert all((d / "sdxl" / f"{network}.{end}").exists() for network in networks for end in ("safetensors", "yaml"))

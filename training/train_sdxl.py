@@ -3,11 +3,11 @@
 python -m training.train_sdxl data --model models/tiny-scenes.gguf --scale .650038 --count 6000 --out sdxl-data.pt
 python -m training.train_sdxl base --model models/tiny-scenes.gguf --data sdxl-data.pt --out base.pt
 python -m training.train_sdxl refiner --model models/tiny-scenes.gguf --data sdxl-data.pt --out refiner.pt
-python -m training.train_sdxl student --model models/tiny-scenes.gguf --data sdxl-data.pt --teacher base.pt --out student.pt
+python -m training.train_sdxl koala --model models/tiny-scenes.gguf --data sdxl-data.pt --teacher base.pt --out koala.pt
 
 The base model is trained at all noise levels, by how much an error costs in the picture (train.py), so rarely at low ones; the
-refiner below timestep 200 alone, as SDXL's. The student has fewer blocks and follows the base model's noise estimate as well as the
-noise itself.
+refiner at low ones alone. Students (koala, tiny) have fewer blocks and follow the base model's noise estimate and what its blocks
+on the way up give, as well as the noise itself.
 """
 import argparse
 
@@ -21,7 +21,7 @@ from .loop import Clock, Log, Loop, parameter_groups, write
 from .models.autoencoder import to_tensor
 from .pretrain_text import SHORT
 from .scene import Sampler
-from .sdxl import CUTOFF, Towers, build, embed_numbers, from_teacher, networks, picture, refiner_numbers
+from .sdxl import CUTOFF, NETWORKS, STUDENTS, Features, Towers, build, embed_numbers, from_teacher, networks, picture, refiner_numbers
 from .tokenizer import Tokenizer
 from .train import NoiseLevels
 
@@ -80,8 +80,9 @@ class Predictor:
         self.unet, self.towers, self.base = unet, towers, base
 
     def __call__(self, x, t, ids, named, numbers):
-        context, pooled = self.towers(ids, self.base, named)
-        return self.unet(x, t, context, torch.cat([pooled, numbers], 1))
+        with torch.autocast("cpu", torch.bfloat16):
+            context, pooled = self.towers(ids, self.base, named)
+            return self.unet(x, t, context, torch.cat([pooled, numbers], 1)).float()
 
 
 def validate(predict, given, alphas, most):
@@ -101,11 +102,11 @@ def validate(predict, given, alphas, most):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("data", "base", "refiner", "student"))
+    parser.add_argument("what", choices=("data", *NETWORKS))
     parser.add_argument("--model", required=True, help="the embedded model")
     parser.add_argument("--data")
     parser.add_argument("--init", help="a state of the same network, written here")
-    parser.add_argument("--teacher", help="student: a state of the base model, written here")
+    parser.add_argument("--teacher", help="koala, tiny: a state of the base model, written here")
     parser.add_argument("--out", required=True)
     parser.add_argument("--log", default="sdxl.jsonl")
     parser.add_argument("--scale", type=float, default=0.650038, help="data: the factor of the latents")
@@ -114,7 +115,9 @@ def main():
     parser.add_argument("--samples", type=int, help="a budget of samples in place of one of time")
     parser.add_argument("--batch", type=int, default=24)
     parser.add_argument("--rate", type=float, default=5e-4)
+    parser.add_argument("--flat", type=float, default=0.5, help="part of the budget before the rate goes down")
     parser.add_argument("--vector-rate", type=float, default=5.0, help="factor for the layers that read the vector")
+    parser.add_argument("--features", type=float, default=0.05, help="koala, tiny: weight of what the blocks give")
     parser.add_argument("--average", type=float, default=0.99)
     parser.add_argument("--seed", type=int, default=61)
     parser.add_argument("--threads", type=int, default=1)
@@ -126,11 +129,12 @@ def main():
     refiner = args.what == "refiner"
     init, data = load(args.model), Data(args.data, args.seed, refiner, crops=not refiner)
     towers, unet, teacher = Towers(init["text"]), networks(args.what, init), None
-    if args.what == "student":
+    if args.what in STUDENTS:
         old = build("base").requires_grad_(False)
         old.load_state_dict(torch.load(args.teacher)["unet"])
         from_teacher(unet, old)
         teacher = Predictor(old, towers, True)
+        features, wanted_features = (Features(net, len(unet.output_blocks)) for net in (unet, old))
     if args.init:
         unet.load_state_dict(torch.load(args.init)["unet"])
     predict = Predictor(unet, towers, not refiner)
@@ -141,7 +145,7 @@ def main():
     alphas, log, given = alphas_cumprod().float(), Log(args.log), data.validation()
     levels, most = NoiseLevels(alphas), CUTOFF if refiner else STEPS
     clock = Clock(args.minutes, samples=args.samples)
-    loop = Loop(unet.parameters(), groups, clock, log, rate=args.rate, warmup=30, flat=0.5, average=args.average, minutes=2)
+    loop = Loop(unet.parameters(), groups, clock, log, rate=args.rate, warmup=30, flat=args.flat, average=args.average, minutes=2)
 
     def loss():
         z, ids, named, numbers = data.batch(args.batch)
@@ -154,7 +158,7 @@ def main():
         if teacher:
             with torch.no_grad():
                 wanted = teacher(noisy, t, ids, named, numbers)
-            error = error + (eps - wanted).square().mean((1, 2, 3))
+            error = error + (eps - wanted).square().mean((1, 2, 3)) + args.features * features.difference(wanted_features)
         return error.mean() if refiner else (error * levels.weight[t]).mean(), args.batch
 
     def save(mean):
