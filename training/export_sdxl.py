@@ -19,6 +19,8 @@ from .tokenizer import FOLDER
 
 EMBEDDERS = "sgm.modules.encoders.modules."
 MODULES = "sgm.modules.diffusionmodules."
+NETWORK_OF = {"turbo": "base"}  # the few-step student has the base model's network
+FILES = (*NETWORKS, *NETWORK_OF)
 
 
 def tensors_of(name, unet, towers, vae):
@@ -35,7 +37,7 @@ def tensors_of(name, unet, towers, vae):
 
 
 def configuration(name, scale):
-    network = NETWORKS[name]
+    network = NETWORKS[NETWORK_OF.get(name, name)]
     unet = {
         "adm_in_channels": network["vector"], "num_classes": "sequential", "in_channels": 4, "out_channels": 4, "model_channels": 64,
         "attention_resolutions": list(network.get("attention", (2, 4))), "num_res_blocks": 1, "channel_mult": list(network.get("mult", (1, 2, 2))),
@@ -80,8 +82,8 @@ def configuration(name, scale):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, help="the embedded model: text encoder and first stage")
-    for name in NETWORKS:
-        parser.add_argument(f"--{name}", help=f"a state of train_sdxl {name}")
+    for name in FILES:
+        parser.add_argument(f"--{name}", help=f"a state of train_sdxl {name}" if name in NETWORKS else "a state of distill_sdxl student")
     parser.add_argument("--out", type=pathlib.Path, required=True)
     args = parser.parse_args()
     models = load(args.model)
@@ -89,7 +91,7 @@ def main():
     (args.out / "tokenizer").mkdir(parents=True, exist_ok=True)
     for file in ("vocab.json", "merges.txt"):
         shutil.copy(FOLDER / file, args.out / "tokenizer" / file)
-    for name in NETWORKS:
+    for name in FILES:
         if not getattr(args, name):
             continue
         state = torch.load(getattr(args, name))

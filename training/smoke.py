@@ -54,7 +54,11 @@ def main():
             given = ["--data", d / "data.sdxl", "--samples", 8, "--batch", 4, "--log", d / f"{network}.jsonl"]
             teacher = ["--teacher", d / "base.sdxl"] if network in ("koala", "tiny") else []
             run("train_sdxl", network, *released, *given, *teacher, "--count", 40, "--out", d / f"{network}.sdxl")
-        networks = ("base", "refiner", "koala", "tiny")
+        based = ["--base", d / "base.sdxl", "--batch", 55]
+        run("distill_sdxl", "pairs", *released, *based, "--count", 110, "--steps", 2, "--out", d / "sdxl-pairs.pt")
+        distilled = ["--pairs", d / "sdxl-pairs.pt", "--adapter", d / "one-step.safetensors", "--log", d / "turbo.jsonl"]
+        run("distill_sdxl", "student", *released, *based, *distilled, "--samples", 8, "--batch", 4, "--out", d / "turbo.sdxl")
+        networks = ("base", "refiner", "koala", "tiny", "turbo")
         states = [a for network in networks for a in (f"--{network}", d / f"{network}.sdxl")]
         run("export_sdxl", *released, *states, "--out", d / "sdxl")
         assert all((d / "sdxl" / f"{network}.{end}").exists() for network in networks for end in ("safetensors", "yaml"))
