@@ -38,4 +38,28 @@ whereRedis('worker-store')('a store that hangs', () => {
       rmSync(folder, { recursive: true, force: true })
     }
   })
+
+  test('a job that fails once and then succeeds has a result', async () => {
+    const folder = mkdtempSync(path.join(tmpdir(), 'latent-again-'))
+    const redis = await RedisServer.start()
+    const files = openStore(folder)
+    let faults = 0
+    const broken: ObjectStore = {
+      put: (bytes) => (faults-- > 0 ? Promise.reject(Object.assign(new Error('away'), { retriable: true })) : files.put(bytes)),
+      get: (key) => files.get(key),
+    }
+    const queue = new JobQueue({ redis: redis.url, store: files })
+    const worker = await createWorker({ redis: redis.url, store: broken, models: { 'tiny-scenes': { threads: 1 } } })
+    try {
+      faults = 1
+      const job = await queue.submit({ model: 'tiny-scenes', options: { prompt: 'a', steps: 2 } })
+      expect((await job.result).images).toHaveLength(1)
+      expect((await (await queue.attach(job.id, ['tiny-scenes']))!.result).images).toHaveLength(1)
+    } finally {
+      await worker.close()
+      await queue.close()
+      await redis[Symbol.asyncDispose]()
+      rmSync(folder, { recursive: true, force: true })
+    }
+  })
 })

@@ -435,8 +435,9 @@ export class JobQueue implements AsyncDisposable {
     const job = await this.#queue(watch.model).getJob(watch.id)
     if (!this.#isOpen(watch)) return
     if (job?.finishedOn) {
-      if (job.failedReason) watch.settle({ error: decodeError(job.failedReason) })
-      else if (isResult(job.returnvalue)) watch.settle({ result: job.returnvalue })
+      // The reason of a failed try stays with a job whose next one succeeded.
+      if (isResult(job.returnvalue)) watch.settle({ result: job.returnvalue })
+      else if (job.failedReason) watch.settle({ error: decodeError(job.failedReason) })
       else watch.settle({ error: new QueueError('ERR_QUEUE', 'The job has a result that this version does not understand') })
     } else if (!job) {
       if (await this.#redis.exists(this.#names.cancelled(watch.name))) watch.settle({ error: cancelled() })
