@@ -1,9 +1,11 @@
 /** The object stores of packages/worker: a folder, and an S3-compatible store on loopback that checks signatures. */
 import { createHash } from 'node:crypto'
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
+import { open as openFile, type FileHandle } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { openStore, type ObjectStore, type S3Options } from '../../packages/worker/src/index'
+import { storeOf } from '../../packages/worker/src/store'
 import { MockS3 } from '../helpers/mock-s3'
 
 const png = (text: string) => Buffer.concat([Buffer.from('89504e470d0a1a0a', 'hex'), Buffer.from(text)])
@@ -61,11 +63,80 @@ describe.each<[string, () => ObjectStore]>([
     expect(Buffer.from(await store.get(key, new AbortController().signal)).equals(png('one'))).toBe(true)
   })
 
+  test('a writing that nobody waits for any more is ended, and leaves nothing', async () => {
+    const store = open()
+    const reason = new Error('nobody waits')
+    await expect(store.put(png('late'), AbortSignal.abort(reason))).rejects.toBe(reason)
+    await expect(store.get(keyOf(png('late')))).rejects.toMatchObject({ code: 'ERR_OBJECT_MISSING' })
+    expect(await store.put(png('late'), new AbortController().signal)).toBe(keyOf(png('late')))
+  })
+
   test('many at once', async () => {
     const store = open()
     const keys = await Promise.all(Array.from({ length: 40 }, (_, i) => store.put(png(String(i % 10)))))
     expect(new Set(keys).size).toBe(10)
     await Promise.all(keys.map((key) => store.get(key)))
+  })
+})
+
+/** Replaces a method of open files, until it is disposed of. */
+function replaced(method: 'writeFile' | 'sync', work: (...args: any[]) => Promise<void>): Disposable {
+  const spy = jest.spyOn(fileHandle, method as 'sync').mockImplementation(work)
+  return { [Symbol.dispose]: () => spy.mockRestore() }
+}
+let fileHandle: FileHandle
+beforeAll(async () => {
+  await using handle = await openFile(__filename)
+  fileHandle = Object.getPrototypeOf(handle) as FileHandle
+})
+
+describe('the store of a queue ends reads and writes in time', () => {
+  const late = (doing: string) => ({
+    ...{ name: 'QueueError', code: 'ERR_STORE', retriable: true },
+    message: `The object store was not ${doing} within 0.1 s`,
+  })
+  const never = () => new Promise<never>(() => {})
+
+  test('of a store that heeds no signal', async () => {
+    const store = storeOf({ redis: '', store: { put: never, get: never }, storeTimeoutMs: 100 })
+    await expect(store.put(png('a'))).rejects.toMatchObject(late('written'))
+    await expect(store.get(keyOf(png('a')))).rejects.toMatchObject(late('read'))
+    expect(typeof store.prune).toBe('undefined')
+    const patient = storeOf({ redis: '', store: { put: never, get: never } })
+    const reason = new Error('nobody waits')
+    const control = new AbortController()
+    const both = [patient.put(png('a'), control.signal), patient.get(keyOf(png('a')), control.signal)]
+    control.abort(reason)
+    for (const each of both) await expect(each).rejects.toBe(reason)
+  })
+
+  test('of a folder on a disk that hangs', async () => {
+    const store = storeOf({ redis: '', store: path.join(folder, 'hung'), storeTimeoutMs: 100 })
+    const place = path.join(folder, 'hung', keyOf(png('a')).slice(0, 2))
+    let answer!: () => void
+    {
+      using _ = replaced('sync', () => new Promise<void>((resolve) => (answer = resolve)))
+      await expect(store.put(png('a'))).rejects.toMatchObject(late('written'))
+    }
+    expect(readdirSync(place)).toHaveLength(1) // half a file, as long as the disk hangs
+    answer()
+    while (readdirSync(place).length > 0) await new Promise((resolve) => setTimeout(resolve, 5))
+    const key = await store.put(png('a'))
+    expect(Buffer.from(await store.get(key)).equals(png('a'))).toBe(true)
+    expect(await store.prune!(-1000)).toBe(1)
+  })
+
+  test('of S3', async () => {
+    const store = storeOf({ redis: '', store: s3Store({ timeoutMs: 60_000 }), storeTimeoutMs: 100 })
+    s3.faults = ['hang', 'hang']
+    await expect(store.put(png('a'))).rejects.toMatchObject(late('written'))
+    await expect(store.get(keyOf(png('a')))).rejects.toMatchObject(late('read'))
+    expect(s3.requests).toHaveLength(2)
+    expect(await store.put(png('a'))).toBe(keyOf(png('a')))
+  })
+
+  test('a time that is none is refused', () => {
+    expect(() => storeOf({ redis: '', store: folder, storeTimeoutMs: 0 })).toThrow('storeTimeoutMs must be from 1')
   })
 })
 
@@ -106,6 +177,19 @@ describe('a folder', () => {
     symlinkSync('/dev/zero', fileOf(device))
     mkdirSync(fileOf(directory), { recursive: true })
     for (const key of [device, directory]) await expect(store.get(key)).rejects.toMatchObject({ code: 'ERR_STORE' })
+  })
+
+  test('a writing that is ended half-way leaves no part', async () => {
+    const store = openStore(path.join(folder, 'ended'))
+    await store.put(png('before'))
+    const control = new AbortController()
+    const reason = new Error('nobody waits')
+    using _ = replaced('writeFile', async (_bytes, { signal }) => {
+      control.abort(reason)
+      ;(signal as AbortSignal).throwIfAborted()
+    })
+    await expect(store.put(png('ended'), control.signal)).rejects.toBe(reason)
+    expect(readdirSync(path.join(folder, 'ended', keyOf(png('ended')).slice(0, 2)))).toEqual([])
   })
 
   test('a folder that cannot be written is an error, and leaves no part', async () => {
@@ -219,6 +303,19 @@ describe('S3', () => {
     while (s3.requests.length === 0) await new Promise((resolve) => setTimeout(resolve, 5))
     control.abort(reason)
     await expect(reading).rejects.toBe(reason)
+    expect(s3.requests).toHaveLength(1)
+  })
+
+  test('a writing to a store that hangs is ended by its signal, without another try', async () => {
+    const store = s3Store({ timeoutMs: 60_000 })
+    s3.faults = ['hang']
+    const control = new AbortController()
+    const reason = new Error('nobody waits')
+    const writing = store.put(png('hangs'), control.signal)
+    writing.catch(() => {})
+    while (s3.requests.length === 0) await new Promise((resolve) => setTimeout(resolve, 5))
+    control.abort(reason)
+    await expect(writing).rejects.toBe(reason)
     expect(s3.requests).toHaveLength(1)
   })
 

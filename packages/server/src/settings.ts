@@ -42,6 +42,8 @@ export interface QueueSettings {
   attempts?: number
   /** Milliseconds to wait for Redis. Default 10,000. */
   timeoutMs?: number
+  /** Milliseconds for reading or writing an image of the store. Default 60,000. */
+  storeTimeoutMs?: number
 }
 
 /** Options of `createServer()`. */

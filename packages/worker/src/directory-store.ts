@@ -20,15 +20,17 @@ export class DirectoryStore implements ObjectStore {
     this.#root = path.resolve(directory)
   }
 
-  async put(bytes: Uint8Array): Promise<string> {
+  async put(bytes: Uint8Array, signal?: AbortSignal): Promise<string> {
     const key = keyOf(bytes)
     const file = this.#fileOf(key)
+    signal?.throwIfAborted()
     try {
       if (await this.#touch(file, bytes.byteLength)) return key
       await mkdir(path.dirname(file), { recursive: true })
-      await writeWhole(file, bytes)
+      await writeWhole(file, bytes, signal)
       return key
     } catch (error) {
+      signal?.throwIfAborted()
       throw failure('written', error)
     }
   }
@@ -85,16 +87,17 @@ export class DirectoryStore implements ObjectStore {
 }
 
 /** Under another name first, so that nobody reads half a file. */
-async function writeWhole(file: string, bytes: Uint8Array): Promise<void> {
+async function writeWhole(file: string, bytes: Uint8Array, signal?: AbortSignal): Promise<void> {
   const part = `${file}.${randomUUID()}.part`
   try {
     const handle = await open(part, 'wx')
     try {
-      await handle.writeFile(bytes)
+      await handle.writeFile(bytes, signal ? { signal } : {})
       await handle.sync()
     } finally {
       await handle.close()
     }
+    signal?.throwIfAborted()
     await rename(part, file)
   } catch (error) {
     await rm(part, { force: true })

@@ -48,6 +48,7 @@ function readSeed(seed: number | bigint | undefined, name = 'seed'): string {
 export async function encodeOptions(
   options: Omit<HostGenerateOptions, 'model' | 'signal' | 'onProgress'>,
   store: ObjectStore,
+  signal?: AbortSignal,
 ): Promise<Record<string, Json>> {
   const { variationSeed, variationStrength } = options
   const isVaried = variationSeed !== undefined || (typeof variationStrength === 'number' && variationStrength > 0)
@@ -57,7 +58,7 @@ export async function encodeOptions(
   }
   for (const [key, value] of Object.entries(options) as [string, unknown][]) {
     if (value === undefined || seeds.includes(key)) continue
-    if ((images as readonly string[]).includes(key)) encoded[key] = { object: await store.put(await fileOf(value, key)) }
+    if ((images as readonly string[]).includes(key)) encoded[key] = { object: await store.put(await fileOf(value, key), signal) }
     else if (!(plain as readonly string[]).includes(key) && key !== 'preview') throw new TypeError(`option '${key}' cannot be sent to a worker`)
     else if (!isJson(value)) throw new TypeError(`option '${key}' must consist of numbers, texts, lists and plain objects`)
     else encoded[key] = value

@@ -7,8 +7,12 @@ import { QueueError } from './errors.js'
  * is run twice leaves one object.
  */
 export interface ObjectStore {
-  /** @returns the key @throws QueueError `ERR_STORE` if the store cannot be written */
-  put(bytes: Uint8Array): Promise<string>
+  /**
+   * `signal` ends the writing.
+   * @returns the key
+   * @throws QueueError `ERR_STORE` if the store cannot be written, the reason of the signal
+   */
+  put(bytes: Uint8Array, signal?: AbortSignal): Promise<string>
   /**
    * `signal` ends the reading.
    * @throws QueueError `ERR_OBJECT_MISSING` if it does not exist or is damaged, `ERR_STORE` if the store cannot be read, the reason of the signal

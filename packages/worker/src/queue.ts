@@ -11,7 +11,7 @@ import { protocolVersion, type JobData, type JobNews, type JobResult, type Json,
 import { isResult, readNews } from './messages.js'
 import { connect, namesOf, Pulse, shownUrl, whenSubscribed, type Names } from './redis.js'
 import { readCount, readDuration, readModelName, readQueueName, readRedisUrl, type QueuePlace } from './settings.js'
-import { openStore } from './store.js'
+import { storeOf } from './store.js'
 
 export interface QueueOptions extends QueuePlace {
   /** Milliseconds that outcomes are kept in Redis. Default 24 hours. */
@@ -139,7 +139,7 @@ export class JobQueue implements AsyncDisposable {
   /** Does not wait for Redis; while it is away, submissions fail after `timeoutMs`, and open jobs wait. */
   constructor(options: QueueOptions) {
     const url = readRedisUrl(options.redis)
-    this.store = openStore(options.store)
+    this.store = storeOf(options)
     this.#names = namesOf(readQueueName(options.queue))
     this.#keepMs = readDuration(options.keepMs, 'keepMs', 24 * 3_600_000, [60_000, 30 * 24 * 3_600_000])
     this.#attempts = readCount(options.attempts, 'attempts', 3, [1, 100])
@@ -174,7 +174,7 @@ export class JobQueue implements AsyncDisposable {
     const model = readModelName(submission.model)
     this.#refuseIfClosed()
     signal?.throwIfAborted()
-    const encoded = await encodeOptions(options, this.store)
+    const encoded = await encodeOptions(options, this.store, signal)
     signal?.throwIfAborted()
     const data: JobData = { version: protocolVersion, model, options: encoded, ...(note === undefined ? {} : { note }), nonce: randomUUID() }
     const watch = await this.#watch({ id, model, data, note, priority }, onNews)

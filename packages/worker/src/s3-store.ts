@@ -72,12 +72,12 @@ export class S3Store implements ObjectStore {
     this.#retries = retries
   }
 
-  async put(bytes: Uint8Array): Promise<string> {
+  async put(bytes: Uint8Array, signal?: AbortSignal): Promise<string> {
     const key = keyOf(bytes)
     const hash = hashInKey(key)
     // The store checks the body against this hash.
     const headers = { 'content-type': types[key.slice(65)]!, 'x-amz-content-sha256': hash, 'cache-control': 'public, max-age=31536000, immutable' }
-    const reply = await this.#send('PUT', key, { body: bytes, headers })
+    const reply = await this.#send('PUT', key, { body: bytes, headers, ...(signal ? { stop: signal } : {}) })
     if (reply.status !== 200) throw this.#refused('write', key, reply)
     return key
   }

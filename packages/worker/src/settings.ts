@@ -10,6 +10,8 @@ export interface QueuePlace {
   queue?: string
   /** Images: a folder that all machines share, or `s3://bucket/prefix`. */
   store: string | StoreOptions | ObjectStore
+  /** Milliseconds for reading or writing an object of the store. After that the store counts as one that does not answer. Default 60,000. */
+  storeTimeoutMs?: number
 }
 
 /** A text that may not be an address: a password can be anywhere before the last `@`, or in the query. */

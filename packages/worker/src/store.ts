@@ -2,6 +2,8 @@
 import { DirectoryStore } from './directory-store.js'
 import type { ObjectStore } from './objects.js'
 import { S3Store, type S3Options } from './s3-store.js'
+import { readDuration, type QueuePlace } from './settings.js'
+import { TimedStore } from './timed-store.js'
 
 export type StoreOptions = { directory: string } | S3Options
 
@@ -18,6 +20,11 @@ export function openStore(where: string | StoreOptions | ObjectStore): ObjectSto
   if ('put' in where) return where
   if ('directory' in where) return new DirectoryStore(where.directory)
   return new S3Store(where)
+}
+
+/** The store of a queue, whose reads and writes end in time. */
+export function storeOf({ store, storeTimeoutMs }: QueuePlace): ObjectStore {
+  return new TimedStore(openStore(store), readDuration(storeTimeoutMs, 'storeTimeoutMs', 60_000))
 }
 
 function readS3Url(text: string): S3Options {

@@ -13,7 +13,7 @@ import type { ObjectStore } from './objects.js'
 import type { JobData, JobNews, JobResult, ResultImage } from './protocol.js'
 import { connect, namesOf, Pulse, shownUrl, whenSubscribed, type Names } from './redis.js'
 import { readCount, readDuration, readModelName, readQueueName, readRedisUrl, type QueuePlace } from './settings.js'
-import { openStore } from './store.js'
+import { storeOf } from './store.js'
 
 export interface WorkerOptions extends QueuePlace {
   /** Models by name; the worker takes jobs of these. The names must be those of the servers. Default: the embedded model, named `tiny-scenes`. */
@@ -136,7 +136,7 @@ class FleetWorker implements RunningWorker {
     const keepObjectsMs = readDuration(options.keepObjectsMs, 'keepObjectsMs', 48 * 3_600_000, [0, 2 ** 31 - 1])
     this.#graceMs = readDuration(options.graceMs, 'graceMs', 30_000, [0, 3_600_000])
     this.#names = namesOf(readQueueName(options.queue))
-    this.#store = openStore(options.store)
+    this.#store = storeOf(options)
     this.#log = options.log ?? (() => {})
     this.name = options.name ?? `${hostname()}:${process.pid}`
     this.#maxBatch = readCount(options.maxBatch, 'maxBatch', 1, [1, 64])
@@ -398,7 +398,7 @@ class FleetWorker implements RunningWorker {
       else if (event.type === 'preview') reporter.preview(event.image, event)
     }
     const result = await running
-    const [images, promptTokens] = await Promise.all([this.#keep(result), this.#tokens(result, data.model)])
+    const [images, promptTokens] = await Promise.all([this.#keep(result, signal), this.#tokens(result, data.model)])
     signal.throwIfAborted()
     this.#metrics.made(data.model, result, performance.now() - began)
     const { seed, timings, warnings, options: resolved } = result
@@ -415,12 +415,12 @@ class FleetWorker implements RunningWorker {
   }
 
   /** Stores the images of a result. */
-  #keep({ images }: GenerateResult): Promise<ResultImage[]> {
+  #keep({ images }: GenerateResult, signal: AbortSignal): Promise<ResultImage[]> {
     return Promise.all(
       images.map(async (image) => {
         const png = await image.encode()
         const { width, height, metadata } = image
-        return { key: await this.#store.put(png), bytes: png.byteLength, width, height, metadata: { ...metadata } }
+        return { key: await this.#store.put(png, signal), bytes: png.byteLength, width, height, metadata: { ...metadata } }
       }),
     )
   }
