@@ -8,7 +8,7 @@ import { root } from '../build-native.mjs'
 
 /** Languages of fences by the end of a file's name. */
 const languages = { mjs: 'js', cjs: 'js', js: 'js', ts: 'ts', json: 'json', jsonl: 'json', yml: 'yaml', sh: 'sh', html: 'html', css: 'css', py: 'py' }
-const pictures = /\.(png|webp|jpg)$/
+const pictures = /\.(png|webp|jpg|svg)$/
 
 /** The page of a file or folder of the repository (a path with slashes). */
 function pageOf(file) {

@@ -1,0 +1,14 @@
+/** The figures of docs/images that are drawn, by the names of their files. */
+const { memoryByLimit, memoryByType, speed } = require('./charts.cjs')
+const { deployment, depth, edit, retrieval, servers } = require('./flows.cjs')
+
+module.exports = {
+  'guide-edit.svg': edit,
+  'guide-depth.svg': depth,
+  'guide-retrieval.svg': retrieval,
+  'guide-servers.svg': servers,
+  'guide-deployment.svg': deployment,
+  'memory-types.svg': memoryByType,
+  'memory-limits.svg': memoryByLimit,
+  'speed.svg': speed,
+}

@@ -1,0 +1,3 @@
+/** Figures by the names of their files; their text is the file. */
+declare const figures: Record<string, () => { toString(): string }>
+export = figures
