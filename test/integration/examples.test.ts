@@ -1,5 +1,5 @@
-/** The programs in examples/, run as their users would: the single files in the repository, the others as projects made by packages/create (Electron's is tested by
- * the matrix and by electron.test.ts). */
+/** The programs in examples/, run as their users would: the single files in the repository, the others as projects made by packages/create. Electron's runs without
+ * Electron here, its parts stood in for; the matrix runs it packed. */
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
@@ -146,6 +146,11 @@ describe('single files', () => {
   })
 })
 
+test('every project is run below; docs.test.ts reads fleet', () => {
+  const folders = readdirSync(path.join(root, 'examples'), { withFileTypes: true }).filter((entry) => entry.isDirectory())
+  expect(folders.map(({ name }) => name).sort()).toEqual(['electron', 'express', 'fleet', 'next', 'queue', 'script'])
+})
+
 test('script: a project of the template', async () => {
   const place = project('script')
   const { status, stdout } = run(place, 'draw.js', 'a red circle', 'circle.png')
@@ -269,6 +274,31 @@ await globalThis.diffusionHost.close()`,
     [400, expect.stringContaining('prompt')],
     [400, expect.stringContaining('seed')],
   ])
+})
+
+test('electron: its page draws', () => {
+  const place = project('electron')
+  const { scripts } = JSON.parse(readFileSync(path.join(place, 'package.json'), 'utf8')) as { scripts: Record<string, string> }
+  // The documentation's tools bring esbuild along.
+  const esbuild = require.resolve('esbuild/bin/esbuild', { paths: [path.join(root, 'node_modules', 'vitepress')] })
+  for (const name of ['build:preload', 'build:page']) {
+    const [command, ...args] = scripts[name]!.split(' ')
+    expect(command).toBe('esbuild')
+    const { status, stderr } = spawnSync(esbuild, [...args, '--log-level=warning'], { cwd: place, encoding: 'utf8' })
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
+  }
+  const { status, stdout, stderr } = run(place, path.join(root, 'test', 'matrix', 'electron-app.cjs'), '-', place)
+  expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
+  expect(JSON.parse(stdout)).toEqual({
+    statuses: { '/': 200, '/page.css': 200, '/page.js': 200, '/main.js': 404, '/../main.js': 404 },
+    policies: 3,
+    sandboxed: true,
+    status: expect.stringMatching(/^Done, seed \d+$/) as string,
+    picture: 'image/png',
+    signature: '89504e47',
+    engines: 1,
+    quit: 'closed',
+  })
 })
 
 const redis = spawnSync('redis-server', ['--version']).status === 0 && existsSync(path.join(root, 'node_modules', 'bullmq'))

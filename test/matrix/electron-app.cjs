@@ -1,8 +1,9 @@
 /**
- * Runs the packed examples/electron without Electron: asar-node reads the archive as Electron's fs does; the rest of Electron and of the page is stood in for. The utility process is a
- * child process. Prints what the page showed.
+ * Runs examples/electron without Electron: asar-node reads an archive as Electron's fs does; the rest of Electron and of the page is stood in for. The utility process is a child
+ * process. Prints what the page showed.
  *
- *   node electron-app.cjs ASAR_NODE ARCHIVE
+ *   node electron-app.cjs ASAR_NODE ARCHIVE      packed
+ *   node electron-app.cjs - FOLDER               not packed
  */
 const { fork } = require('node:child_process')
 const { EventEmitter } = require('node:events')
@@ -13,7 +14,7 @@ const { electronStandIn, standInForPage } = require('../integration/children/ele
 const { Blob, Event, EventTarget, URL } = globalThis
 
 const [, , asarNode, archive, program] = process.argv
-require(asarNode).register()
+if (asarNode !== '-') require(asarNode).register()
 const { readFileSync } = require('node:fs') // as replaced above
 
 function runEngine() {
