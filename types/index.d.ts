@@ -2508,6 +2508,8 @@ export declare interface Timings {
     encodeMs: number;
     sampleMs: number;
     decodeMs: number;
+    /** The number of calls that ran together, this one included; 1: it ran alone. */
+    sharedBy: number;
 }
 
 /** A prompt given as token ids: windows of the encoder's length (77), start and end tokens included. A multiple of 77 ids makes several windows. */

@@ -292,6 +292,8 @@ export interface Timings {
   encodeMs: number
   sampleMs: number
   decodeMs: number
+  /** The number of calls that ran together, this one included; 1: it ran alone. */
+  sharedBy: number
 }
 
 /** A warning about something that you may not have intended. `code` is stable. */

@@ -134,7 +134,7 @@ export interface NativeGenerateResult {
   images: NativePicture[]
   /** With `outputLatents`. */
   tensor?: NativeTensorResult
-  /** JSON: { eta, float32Parts, adapters: LoraReport[], timings: { loadMs, encodeMs, sampleMs, decodeMs } } */
+  /** JSON: { eta, float32Parts, adapters: LoraReport[], timings: { loadMs, encodeMs, sampleMs, decodeMs, sharedBy } } */
   summary: string
 }
 

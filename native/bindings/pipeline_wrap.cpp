@@ -40,14 +40,15 @@ Napi::Value generated_to_js(Napi::Env env, const pipeline::GenerateResult & resu
     Napi::Object object = Napi::Object::New(env);
     object.Set("images", pictures_to_js(env, result.images));
     if (!result.tensor.data.empty()) object.Set("tensor", tensor_to_js(env, result.tensor));
-    object.Set(
-        "summary",
-        json_to_js(env,
-                   {{"eta", result.eta},
-                    {"float32Parts", result.float32_parts},
-                    {"adapters", result.adapters},
-                    {"timings",
-                     {{"loadMs", t.load_ms}, {"encodeMs", t.encode_ms}, {"sampleMs", t.sample_ms}, {"decodeMs", t.decode_ms}}}}));
+    object.Set("summary", json_to_js(env, {{"eta", result.eta},
+                                           {"float32Parts", result.float32_parts},
+                                           {"adapters", result.adapters},
+                                           {"timings",
+                                            {{"loadMs", t.load_ms},
+                                             {"encodeMs", t.encode_ms},
+                                             {"sampleMs", t.sample_ms},
+                                             {"decodeMs", t.decode_ms},
+                                             {"sharedBy", t.shared_by}}}}));
     return object;
 }
 

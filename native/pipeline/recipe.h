@@ -50,6 +50,8 @@ public:
     GenerateResult result(const Latents & latents);
 
     StageClock & clock() { return clock_; }
+    /// From now on that many calls sample together.
+    void share(int calls) { timings_.shared_by = calls; }
     const DenoisingCall & call() const { return call_; }
     const DenoisingPlan & denoising() const { return denoising_; }
     bool refined() const { return refined_; }

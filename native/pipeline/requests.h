@@ -208,6 +208,7 @@ struct LossRequest {
 struct Timings {
     double load_ms = 0;  // reading weights for this call (low memory, or after unload())
     double encode_ms = 0, sample_ms = 0, decode_ms = 0;
+    int shared_by = 1;  // calls that have sample_ms in common, and the loading in it
 };
 
 struct GenerateResult {

@@ -82,7 +82,10 @@ void Together::make_shared(const Members & members, int rows) {
         });
         if (started) active.push_back(member);
     }
-    for (Member * member : active) member->recipe.clock().start();
+    for (Member * member : active) {
+        member->recipe.share(static_cast<int>(active.size()));
+        member->recipe.clock().start();
+    }
     while (!active.empty()) advance(active, rows);
 }
 

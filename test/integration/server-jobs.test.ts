@@ -256,6 +256,13 @@ test('requests that are made together are answered like single ones', async () =
     expect(together.map(({ json }) => json.data.length)).toEqual([1, 1, 1, 1, 3])
     const alone = await draw('b', 2)
     expect(together[1].json.latent).toMatchObject({ seeds: ['2'], options: alone.json.latent.options })
+    const timings = [...together, alone].map(({ json }) => json.latent.timings as { sampleMs: number; sharedBy: number })
+    expect(timings.map(({ sharedBy }) => sharedBy)).toEqual([1, 2, 2, 1, 1, 1])
+    // The time that two of them share counts once.
+    const seconds = timings.reduce((sum, { sampleMs, sharedBy }) => sum + sampleMs / sharedBy / 1000, 0)
+    const { text } = await ask(one, '/metrics')
+    expect(Number(/^latent_stage_seconds_sum{stage="sample"} (\S+)$/m.exec(text)?.[1])).toBeCloseTo(seconds, 6)
+    expect(text).toMatch(/^# HELP latent_stage_seconds .*equal parts/m)
   } finally {
     await one.close()
   }

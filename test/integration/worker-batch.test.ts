@@ -138,6 +138,23 @@ whereRedis('worker-batch')('jobs that are made together', () => {
       }
   })
 
+  test('metrics count the time that jobs share once', async () => {
+    const jobs = [await submit('a'), await submit('b'), await submit('c'), await submit('alone', { steps: 3 })]
+    const worker = await makeWorker({ metricsPort: 0 })
+    const results = await Promise.all(jobs.map(({ result }) => result))
+    expect(groups()).toEqual([['a', 'b', 'c'], ['alone']])
+    const timings = results.map((result) => result.timings)
+    expect(timings.map(({ sharedBy }) => sharedBy)).toEqual([3, 3, 3, 1])
+    const sum = (values: number[]) => values.reduce((total, each) => total + each, 0)
+    const common = sum(timings.slice(0, 3).map(({ sampleMs }) => sampleMs)) / 3
+    const text = await (await fetch(`${worker.metricsUrl}/metrics`)).text()
+    const metric = (line: string) => Number(new RegExp(`^${line} (\\S+)$`, 'm').exec(text)?.[1])
+    expect(metric('latent_stage_seconds_sum{stage="sample"}')).toBeCloseTo((common + timings[3]!.sampleMs) / 1000, 6)
+    expect(metric('latent_stage_seconds_count{stage="sample"}')).toBe(4)
+    expect(metric('latent_stage_seconds_sum{stage="decode"}')).toBeCloseTo(sum(timings.map(({ decodeMs }) => decodeMs)) / 1000, 6)
+    expect(metric('latent_step_seconds_sum')).toBeCloseTo((common / 4 + timings[3]!.sampleMs / 3) / 1000, 6)
+  })
+
   test('without maxBatch one after another', async () => {
     const jobs = [await submit('a'), await submit('b')]
     await makeWorker({ maxBatch: 1 })

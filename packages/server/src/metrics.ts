@@ -15,12 +15,17 @@ export function serveMetrics(app: FastifyInstance, { room, models }: Context): v
   const wait = new Histogram({ name: 'latent_queue_wait_seconds', help: 'Time in the queue', buckets: seconds, registers })
   const stage = new Histogram({
     name: 'latent_stage_seconds',
-    help: 'Duration of a stage of a request',
+    help: 'Time of the engine for a stage of a request. Requests that are made together have equal parts of the time that they share',
     labelNames: ['stage'],
     buckets: seconds,
     registers,
   })
-  const step = new Histogram({ name: 'latent_step_seconds', help: 'Mean duration of a step of a request', buckets: seconds, registers })
+  const step = new Histogram({
+    name: 'latent_step_seconds',
+    help: 'Mean time of the engine for a step of a request, of which requests that are made together have equal parts',
+    buckets: seconds,
+    registers,
+  })
   const load = new Histogram({ name: 'latent_model_load_seconds', help: 'Time to load a model', buckets: seconds, registers })
   new Gauge({
     name: 'latent_queue_depth',
@@ -79,7 +84,8 @@ export function serveMetrics(app: FastifyInstance, { room, models }: Context): v
     if (!result) return
     void measure(run.model)
     images.inc({ model: run.model }, result.images.length)
-    const { encodeMs, sampleMs, decodeMs, loadMs } = result.timings
+    const { sharedBy = 1, encodeMs, decodeMs } = result.timings
+    const [sampleMs, loadMs] = [result.timings.sampleMs / sharedBy, result.timings.loadMs / sharedBy]
     for (const [name, ms] of Object.entries({ encode: encodeMs, sample: sampleMs, decode: decodeMs })) stage.observe({ stage: name }, ms / 1000)
     const steps = Number(result.options.steps)
     if (steps > 0) step.observe(sampleMs / 1000 / steps)

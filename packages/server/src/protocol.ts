@@ -126,7 +126,8 @@ export interface JobResult {
   images: JobImage[]
   /** Options with all defaults, without images. */
   options: Record<string, unknown>
-  timings: { loadMs: number; encodeMs: number; sampleMs: number; decodeMs: number }
+  /** `sharedBy`: requests that were made together; `sampleMs` is the time of all of them. */
+  timings: { loadMs: number; encodeMs: number; sampleMs: number; decodeMs: number; sharedBy?: number }
   warnings: { code: string; message: string }[]
 }
 

@@ -38,7 +38,8 @@ export interface RunImage {
 /** A result, made here or elsewhere. */
 export interface RunResult extends Pick<GenerateResult, 'seed' | 'warnings'> {
   images: RunImage[]
-  timings: Pick<GenerateResult['timings'], 'loadMs' | 'encodeMs' | 'sampleMs' | 'decodeMs'>
+  /** `sharedBy` is absent in results of older workers. */
+  timings: Pick<GenerateResult['timings'], 'loadMs' | 'encodeMs' | 'sampleMs' | 'decodeMs'> & { sharedBy?: number }
   /** With all defaults. */
   options: Readonly<Record<string, unknown>>
   /** Tokens of the prompt, if they were counted where the image was made. */

@@ -37,6 +37,7 @@ export function isResult(value: unknown): value is JobResult {
     object(options) !== undefined &&
     times !== undefined &&
     ['loadMs', 'encodeMs', 'sampleMs', 'decodeMs'].every((name) => typeof times[name] === 'number') &&
+    (times.sharedBy === undefined || (Number.isInteger(times.sharedBy) && Number(times.sharedBy) >= 1)) &&
     Array.isArray(warnings) &&
     typeof promptTokens === 'number' &&
     typeof worker === 'string'

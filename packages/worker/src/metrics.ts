@@ -33,12 +33,17 @@ export class WorkerMetrics {
     })
     this.#stage = new Histogram({
       name: 'latent_stage_seconds',
-      help: 'Duration of a stage of a job',
+      help: 'Time of the engine for a stage of a job. Jobs that are made together have equal parts of the time that they share',
       labelNames: ['stage'],
       buckets: seconds,
       registers,
     })
-    this.#step = new Histogram({ name: 'latent_step_seconds', help: 'Mean duration of a step of a job', buckets: seconds, registers })
+    this.#step = new Histogram({
+      name: 'latent_step_seconds',
+      help: 'Mean time of the engine for a step of a job, of which jobs that are made together have equal parts',
+      buckets: seconds,
+      registers,
+    })
     this.#load = new Histogram({ name: 'latent_model_load_seconds', help: 'Time to load a model', buckets: seconds, registers })
     new Gauge({
       name: 'latent_worker_busy',
@@ -57,7 +62,8 @@ export class WorkerMetrics {
   made(model: string, { images, timings, options }: GenerateResult, durationMs: number): void {
     this.#images.inc({ model }, images.length)
     this.#duration.observe({ model }, durationMs / 1000)
-    const { encodeMs, sampleMs, decodeMs, loadMs } = timings
+    const { encodeMs, decodeMs, sharedBy } = timings
+    const [sampleMs, loadMs] = [timings.sampleMs / sharedBy, timings.loadMs / sharedBy]
     for (const [stage, ms] of Object.entries({ encode: encodeMs, sample: sampleMs, decode: decodeMs })) this.#stage.observe({ stage }, ms / 1000)
     const { steps } = options as { steps?: unknown }
     if (typeof steps === 'number' && steps > 0) this.#step.observe(sampleMs / 1000 / steps) // image to image with strength 0 has none

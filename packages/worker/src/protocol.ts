@@ -38,7 +38,8 @@ export interface JobResult {
   seed: string
   /** Options with all defaults, without images; the seed as text. */
   options: Record<string, Json>
-  timings: { loadMs: number; encodeMs: number; sampleMs: number; decodeMs: number }
+  /** `sharedBy`: jobs that were made together and have `sampleMs` in common; absent in results of older workers. */
+  timings: { loadMs: number; encodeMs: number; sampleMs: number; decodeMs: number; sharedBy?: number }
   warnings: { code: string; message: string }[]
   /** Tokens of the prompt, all windows together; 0 for models without text. */
   promptTokens: number

@@ -402,12 +402,12 @@ class FleetWorker implements RunningWorker {
     signal.throwIfAborted()
     this.#metrics.made(data.model, result, performance.now() - began)
     const { seed, timings, warnings, options: resolved } = result
-    const { loadMs, encodeMs, sampleMs, decodeMs } = timings
+    const { loadMs, encodeMs, sampleMs, decodeMs, sharedBy } = timings
     return {
       images,
       seed: String(seed),
       options: plainOptions(resolved),
-      timings: { loadMs, encodeMs, sampleMs, decodeMs },
+      timings: { loadMs, encodeMs, sampleMs, decodeMs, sharedBy },
       warnings: warnings.map(({ code, message }) => ({ code, message })),
       promptTokens,
       worker: this.name,
