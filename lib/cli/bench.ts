@@ -20,7 +20,8 @@ export const benchCommand: Command = {
   usage: '[MODEL] [--width N] [--height N] [--repeats N] [--lora FILE] [--kernels SET | --all]',
   flags: benchFlags,
   notes:
-    'A step is guided if the model is by default, or with --guidance-scale: a prompt and its counterpart then run as one batch of 2. The peak is measured in the same run with multiply-adds only.',
+    'A step is guided if the model is by default, or with --guidance-scale: a prompt and its counterpart then run as one batch of 2.\n' +
+    'The peak is measured in the same run with multiply-adds only.',
   async run(argv, io) {
     const { values, positionals } = readFlags(benchFlags, argv, { min: 0, max: 1, names: 'one MODEL' })
     const [model] = positionals
