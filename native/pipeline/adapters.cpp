@@ -169,7 +169,11 @@ void Adapters::put(const JobContext & job) {
     }
     std::vector<std::shared_ptr<const graph::AdapterWeights>> made;
     for (const models::Network * network : networks_) made.push_back(all.empty() ? nullptr : weights_for(*network, all, job));
-    for (size_t i = 0; i < made.size(); ++i) networks_[i]->weights().set_adapter(std::move(made[i]));
+    for (size_t i = 0; i < made.size(); ++i) {
+        if (!made[i] && !networks_[i]->weights().adapter()) continue;
+        networks_[i]->weights().set_adapter(std::move(made[i]));
+        PartResidency::forget_float32(*networks_[i]);  // it may have been the adapters that needed float32
+    }
     applied_ = wanted_;
     report_ = std::move(report);
 }

@@ -104,16 +104,24 @@ void PartResidency::run_finite(models::Network & network, const std::function<Sp
     if (finite()) return;
     if (options_.precision != graph::Precision::exact && !network.runner().limits().float32) {
         log(LogLevel::warn, "The " + part + " produced values that are not finite; continuing in float32");
-        graph::Runner::Limits limits = network.runner().limits();
-        limits.float32 = true;
-        network.runner().set_limits(limits);
+        set_float32(network, true);
         if (finite()) return;
+        set_float32(network, false);  // the next call may have other input
     }
-    throw Error(ErrorCode::model_format,
-                "The " + part +
-                    " produces values that are not finite, even in float32: its weights are damaged, or its input is far too "
-                    "large (a guidance scale, noise). Check the file against its checksum, or download it again",
+    const std::string cause = network.weights().adapter()
+                                  ? "the weight of an adapter is too large for this model, the model is damaged, or its input is "
+                                    "far too large (a guidance scale, noise). Lower the adapters' weights, or leave them out"
+                                  : "its weights are damaged, or its input is far too large (a guidance scale, noise). Check the "
+                                    "file against its checksum, or download it again";
+    throw Error(ErrorCode::model_format, "The " + part + " produces values that are not finite, even in float32: " + cause,
                 Json{{"part", part}}.dump());
+}
+
+void PartResidency::set_float32(models::Network & network, bool on) {
+    graph::Runner::Limits limits = network.runner().limits();
+    if (limits.float32 == on) return;
+    limits.float32 = on;
+    network.runner().set_limits(limits);
 }
 
 std::vector<std::string> PartResidency::float32_parts() const {

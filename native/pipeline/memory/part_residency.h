@@ -73,6 +73,8 @@ public:
     /// 8-bit ones have coarse scales. The part then stays in float32. Throws model_format if that does not help: a black image
     /// would look like a result.
     void run_finite(models::Network & network, const std::function<Span<const float>()> & run);
+    /// Ends what run_finite() decided: the part's weights have changed.
+    static void forget_float32(models::Network & network) { set_float32(network, false); }
     /// Frees graphs and weights.
     void unload();
 
@@ -117,6 +119,7 @@ public:
     void refresh_usage();
 
 private:
+    static void set_float32(models::Network & network, bool on);
     void make_room_for(const models::Network & network);
     /// Whether `other` stays in memory while `network` runs.
     bool is_host(const models::Network & network, const models::Network & other) const;

@@ -1,4 +1,5 @@
 #include <cmath>
+#include <cstring>
 
 #include "kernels/common/tile.h"
 #include "loaded.h"
@@ -69,4 +70,58 @@ TEST(stages_that_are_not_finite_go_on_in_float32) {
         CHECK(refusal(Precision::fast) == part);
         CHECK(refusal(Precision::exact) == part);
     }
+}
+
+// A call's adapters must not change the arithmetic of later calls without them.
+TEST(float32_ends_with_the_adapters_that_needed_it) {
+    const bool rounds = kernels::tile_set(kernels::Arithmetic::fast).bf16;
+    const golden::Case c = golden::load("sd1");
+    const golden::TempFolder folder;
+    LoadRequest request = exact_request();
+    request.precision = Precision::fast;
+    request.model = golden::write_layout(c, "compvis", folder.path());
+    request.config = c.config();
+    GenerateRequest generate;
+    generate.inputs.prompt = PromptTokens{};
+    generate.inputs.prompt->chunks.push_back({std::vector<int32_t>(77, 1), {}});
+    generate.negative = *generate.inputs.prompt;
+    generate.width = generate.height = 64;
+    generate.sampling.steps = 2;
+    generate.output_float = true;
+    const std::string layer = "lora_unet_mid_block_attentions_0_proj_in", convolution = "lora_unet_mid_block_resnets_0_conv1";
+    auto alpha = golden::formula_tensor(layer + ".alpha", {1});
+    const float huge = 1e38f;
+    std::memcpy(alpha.data.data(), &huge, 4);
+    golden::write_safetensors(folder / "huge.safetensors",
+                              {golden::formula_tensor(layer + ".lora_down.weight", {4, 128, 1, 1}),
+                               golden::formula_tensor(layer + ".lora_up.weight", {128, 4, 1, 1}), alpha});
+    golden::write_safetensors(folder / "whole.safetensors",
+                              {golden::formula_tensor(convolution + ".set_weight", {128, 128, 3, 3})});
+    const AdapterUses too_large{{folder / "huge.safetensors", 1, 1}}, replaced{{folder / "whole.safetensors", 1, 1}};
+    {
+        const auto pipeline = Pipeline::load(request, {});
+        const std::vector<float> bare = pipeline->generate(generate, {}).tensor.data;
+        generate.adapters = too_large;
+        try {
+            pipeline->generate(generate, {});
+            check::fail(__FILE__, __LINE__, "an adapter of 1e38 is not refused");
+        } catch (const Error & error) {
+            CHECK(std::string(error.what()).find("adapter") != std::string::npos);
+        }
+        generate.adapters.reset();
+        const GenerateResult after = pipeline->generate(generate, {});
+        CHECK(after.float32_parts.empty());
+        CHECK(after.tensor.data == bare);
+    }
+    // A model that needs float32 by itself, and an adapter that replaces the layer for which it does.
+    make_overflow(request.model, "model.diffusion_model.middle_block.0.in_layers.0",
+                  "model.diffusion_model.middle_block.0.in_layers.2");
+    const std::vector<std::string> own = rounds ? std::vector<std::string>{"unet"} : std::vector<std::string>{};
+    const auto pipeline = Pipeline::load(request, {});
+    CHECK(pipeline->generate(generate, {}).float32_parts == own);
+    CHECK(pipeline->generate(generate, {}).float32_parts == own);
+    generate.adapters = replaced;
+    CHECK(pipeline->generate(generate, {}).float32_parts.empty());
+    generate.adapters.reset();
+    CHECK(pipeline->generate(generate, {}).float32_parts == own);
 }
