@@ -1,6 +1,6 @@
 /** Sampling settings of few-step models, by name: what their authors' examples use. */
 import type { PresetName, SamplingOptions } from '../types.js'
-import { invalidRange, show } from './validate.js'
+import { invalidRange, isFloat32Array, show } from './validate.js'
 
 /** The options that a preset sets. */
 export interface Preset extends Pick<SamplingOptions, 'sampler' | 'schedule' | 'timesteps' | 'steps' | 'guidanceScale' | 'eta' | 'extra'> {
@@ -48,8 +48,12 @@ export function withPreset(
     throw invalidRange(`preset: '${name}' is for networks that predict the clean latents; load the model with spec: { prediction: '${needed}' }`)
   const own: Record<string, unknown> = { ...preset }
   if (guidanceEmbedding) delete own.guidanceScale
-  // With the caller's own steps or another sampler, the preset's list of timesteps is dropped.
-  if (given.timesteps !== undefined || given.schedule !== undefined) for (const key of ['timesteps', 'schedule', 'steps']) delete own[key]
+  // The caller's schedule takes the place of the preset's; only a list of the caller's says its own number of steps.
+  if (given.timesteps !== undefined || isFloat32Array(given.schedule)) for (const key of ['timesteps', 'schedule', 'steps']) delete own[key]
+  else if (given.schedule !== undefined) {
+    delete own.timesteps
+    own.steps = preset.steps ?? preset.timesteps?.length
+  }
   if (given.sampler !== undefined && given.sampler !== preset.sampler) for (const key of ['extra', 'eta']) delete own[key]
   if (preset.timesteps && own.timesteps && given.steps !== undefined && given.steps !== preset.timesteps.length)
     throw invalidRange(

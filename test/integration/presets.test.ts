@@ -79,6 +79,17 @@ describe('in generate()', () => {
     expect(other.options.extra).toBeUndefined()
   })
 
+  test('a schedule given by name leaves the number of steps to the preset', async () => {
+    const { options: turbo } = await pipe.generate({ ...options, preset: 'turbo', schedule: 'karras' })
+    expect(turbo).toMatchObject({ sampler: 'euler_a', schedule: 'karras', steps: 1 })
+    const { options: dmd2 } = await pipe.generate({ ...options, preset: 'dmd2', schedule: 'trailing' })
+    expect(dmd2).toMatchObject({ sampler: 'lcm', schedule: 'trailing', steps: 4 })
+    expect(dmd2).not.toHaveProperty('timesteps')
+    expect((await pipe.generate({ ...options, preset: 'turbo', schedule: 'karras', steps: 2 })).options.steps).toBe(2)
+    const levels = await pipe.generate({ ...options, preset: 'turbo', schedule: new Float32Array([10, 2, 0]) })
+    expect(levels.options.steps).toBe(2)
+  })
+
   test('a model with its own schedule or timesteps uses them with its own sampler', async () => {
     const few = { sampler: 'lcm', samplingTimesteps: [999, 499], steps: 2, guidanceScale: 1 }
     await using own = await DiffusionPipeline.load(undefined, { device: 'cpu', spec: few })
