@@ -46,8 +46,8 @@ export const loras = {
   ...option(checkLoras, {
     flag: {
       name: 'lora',
-      value: 'FILE[:W]',
-      help: 'LoRA or similar adapter, and its weight; can be repeated',
+      value: 'FILE[:W[:T]]',
+      help: 'LoRA or similar adapter, its weight, and that in the text encoders; can be repeated',
       read: readLora,
     },
   }),

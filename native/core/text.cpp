@@ -1,12 +1,19 @@
 #include "core/text.h"
 
 #include <algorithm>
+#include <cstdio>
 
 namespace latent {
 
 std::string mebibytes(uint64_t bytes) {
     const uint64_t tenths = bytes / 1024 * 10 / 1024;
     return std::to_string(tenths / 10) + (tenths < 1000 ? "." + std::to_string(tenths % 10) : "") + " MiB";
+}
+
+std::string number_text(double value) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%.6g", value);
+    return text;
 }
 
 std::string shape_text(const std::vector<int64_t> & shape) {

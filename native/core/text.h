@@ -11,6 +11,9 @@ namespace latent {
 /// "46.3 MiB", "812 MiB", rounded down.
 std::string mebibytes(uint64_t bytes);
 
+/// "0.75", "999", "1e+06": six digits, without trailing zeros.
+std::string number_text(double value);
+
 /// "[320, 4, 3, 3]".
 std::string shape_text(const std::vector<int64_t> & shape);
 

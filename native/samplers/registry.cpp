@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/text.h"
 #include "samplers/schedules.h"
 #include "samplers/solvers/factories.h"
 
@@ -129,7 +130,8 @@ void check_list(const std::vector<double> & values, const char * what, double to
     for (size_t i = 0; i < values.size(); ++i)
         if (!(values[i] >= 0) || values[i] > top || (i > 0 && values[i] >= values[i - 1]))
             throw Error(ErrorCode::invalid_argument, std::string("Custom ") + what + " must descend and lie in 0.." +
-                                                         std::to_string(top) + "; value " + std::to_string(i) + " does not");
+                                                         number_text(top) + "; " + what + "[" + std::to_string(i) + "] is " +
+                                                         number_text(values[i]));
     if (!values.empty() && values.front() == 0)
         throw Error(ErrorCode::invalid_argument, std::string("Custom ") + what + " must start above 0");
 }
@@ -138,9 +140,9 @@ void check_options(const SolverOptions & options) {
     if (options.steps < 1 || options.steps > 1000)
         throw Error(ErrorCode::invalid_argument, "steps must lie in 1..1000, got " + std::to_string(options.steps));
     if (!(options.strength >= 0 && options.strength <= 1))
-        throw Error(ErrorCode::invalid_argument, "strength must lie in 0..1, got " + std::to_string(options.strength));
+        throw Error(ErrorCode::invalid_argument, "strength must lie in 0..1, got " + number_text(options.strength));
     if (!(options.eta <= 100))
-        throw Error(ErrorCode::invalid_argument, "eta must lie in 0..100, got " + std::to_string(options.eta));
+        throw Error(ErrorCode::invalid_argument, "eta must lie in 0..100, got " + number_text(options.eta));
     check_list(options.sigmas, "sigmas", 1e6);
     const NoiseSchedule & training = options.noise_schedule;
     check_list(options.timesteps, "timesteps",

@@ -128,5 +128,7 @@ describe('in generate()', () => {
     await expect(pipe.generate({ ...options, preset: 'lightening' as never })).rejects.toThrow(/preset/)
     await expect(pipe.generate({ ...options, preset: 'dmd2', steps: 8 })).rejects.toThrow(/the preset 'dmd2' has the timesteps 999, 749, 499, 249/)
     await expect(pipe.generate({ ...options, preset: 'lightning-1' })).rejects.toThrow(/prediction: 'sample'/)
+    await expect(pipe.generate({ ...options, timesteps: [1000] })).rejects.toThrow('lie in 0..999; timesteps[0] is 1000')
+    await expect(pipe.generate({ ...options, preset: 'lcm', steps: 51 })).rejects.toThrow(/50 grid points for strength 1,/)
   })
 })

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/text.h"
 #include "samplers/solvers/factories.h"
 #include "samplers/vp_solver.h"
 
@@ -41,8 +42,8 @@ ConsistencyPlan plan_consistency(Setup & setup) {
     const int grid = static_cast<int>(original * strength);
     if (options.steps > grid)
         throw Error(ErrorCode::invalid_argument, "\"" + options.sampler + "\" has " + std::to_string(grid) +
-                                                     " grid points for strength " + std::to_string(strength) +
-                                                     ", fewer than the " + std::to_string(options.steps) +
+                                                     " grid points for strength " + number_text(strength) + ", fewer than the " +
+                                                     std::to_string(options.steps) +
                                                      " requested steps: raise \"original_inference_steps\" or use fewer steps");
     for (int i = 0; i < options.steps; ++i) {
         const int skipped = static_cast<int>(std::floor(static_cast<double>(grid) / options.steps * i));

@@ -34,6 +34,7 @@ TEST(parts_of_a_model_in_block_types) {
 
 TEST(texts_of_messages) {
     CHECK(latent::mebibytes(48548545) == "46.2 MiB" && latent::mebibytes(uint64_t{812} << 20) == "812 MiB");
+    CHECK(latent::number_text(999) == "999" && latent::number_text(0.75) == "0.75" && latent::number_text(1e6) == "1e+06");
     CHECK(latent::shape_text({320, 4, 3}) == "[320, 4, 3]" && latent::shape_text({}) == "[]");
     CHECK(latent::enumerated({"a", "b", "c"}) == "a, b and c" && latent::enumerated({"a"}) == "a");
     CHECK(latent::first_of({"a", "b", "c"}, 2) == "a, b and 1 more");
