@@ -21,6 +21,7 @@ struct Published {
     UNetConfig unet;
     double millions;
     int digits;  // of `millions` behind the point
+    size_t tensors;
 };
 
 UNetConfig unet_of(int context, std::vector<int> mult, int blocks, std::vector<int> depth, const char * middle) {
@@ -54,16 +55,18 @@ UNetConfig with_channels(UNetConfig c, int in) {
     return c;
 }
 
+/// Tensors are counted from the files that the references write (test/fixtures/models/unet-*). SSD-1B's there has one layer of
+/// depth 6 instead of 10: 80 fewer.
 std::vector<Published> published() {
     const UNetConfig base = unet_of(2048, {1, 2, 4}, 2, {0, 2, 10}, "full");
-    return {{"SDXL base", "sdxl", base, 2567.5, 1},
-            {"SDXL inpainting", "sdxl", with_channels(base, 9), 2567.5, 1},
-            {"SDXL InstructPix2Pix", "sdxl", with_channels(base, 8), 2567.5, 1},
-            {"SSD-1B", "sdxl", ssd_1b(), 1331, 0},
-            {"Segmind Vega", "sdxl", unet_of(2048, {1, 2, 4}, 2, {0, 1, 2}, "res_block"), 745, 0},
-            {"KOALA-700M", "sdxl", unet_of(2048, {1, 2, 4}, 1, {0, 2, 5}, "none"), 783, 0},
-            {"KOALA-1B", "sdxl", unet_of(2048, {1, 2, 4}, 1, {0, 2, 6}, "full"), 1161, 0},
-            {"SDXS-512-DreamShaper", "sd1", unet_of(768, {1, 2, 4}, 1, {0, 1, 1}, "none"), 316, 0}};
+    return {{"SDXL base", "sdxl", base, 2567.5, 1, 1680},
+            {"SDXL inpainting", "sdxl", with_channels(base, 9), 2567.5, 1, 1680},
+            {"SDXL InstructPix2Pix", "sdxl", with_channels(base, 8), 2567.5, 1, 1680},
+            {"SSD-1B", "sdxl", ssd_1b(), 1331, 0, 944},
+            {"Segmind Vega", "sdxl", unet_of(2048, {1, 2, 4}, 2, {0, 1, 2}, "res_block"), 745, 0, 564},
+            {"KOALA-700M", "sdxl", unet_of(2048, {1, 2, 4}, 1, {0, 2, 5}, "none"), 783, 0, 584},
+            {"KOALA-1B", "sdxl", unet_of(2048, {1, 2, 4}, 1, {0, 2, 6}, "full"), 1161, 0, 790},
+            {"SDXS-512-DreamShaper", "sd1", unet_of(768, {1, 2, 4}, 1, {0, 1, 1}, "none"), 316, 0, 280}};
 }
 
 List names_and_shapes(const UNetConfig & c) {
@@ -83,6 +86,8 @@ TEST(distilled_and_sdxl_unets_of_published_sizes) {
         if (!is_size(list, model.millions, model.digits)) {
             check::fail(__FILE__, __LINE__, std::string(model.name) + ": " + std::to_string(elements(list)) + " parameters");
         }
+        if (list.size() != model.tensors)
+            check::fail(__FILE__, __LINE__, std::string(model.name) + ": " + std::to_string(list.size()) + " tensors");
         const latent::ModelSpec spec = detect_list(list).spec;
         const UNetConfig & found = *spec.unet;
         if (spec.name != model.name || spec.family != model.family) check::fail(__FILE__, __LINE__, "is " + spec.name);
@@ -131,18 +136,20 @@ TEST(first_stage_alone_has_the_scale_factor_of_its_unet) {
 #endif
 
 TEST(bk_sdm_by_its_middle_and_levels) {
-    const std::pair<const char *, UNetConfig> models[] = {{"BK-SDM Base", unet_of(768, {1, 2, 4, 4}, 1, {1}, "full")},
-                                                          {"BK-SDM Small", unet_of(768, {1, 2, 4, 4}, 1, {1}, "none")},
-                                                          {"BK-SDM Tiny", unet_of(768, {1, 2, 4}, 1, {1}, "none")}};
-    for (const auto & [name, unet] : models) {
-        const latent::ModelSpec spec = detect_list(names_and_shapes(unet)).spec;
-        CHECK(spec.name == name && spec.family == "sd1" && spec.unet->heads_at(0, 320) == 8);
+    const Published models[] = {{"BK-SDM Base", "sd1", unet_of(768, {1, 2, 4, 4}, 1, {1}, "full"), 579.4, 1, 442},
+                                {"BK-SDM Small", "sd1", unet_of(768, {1, 2, 4, 4}, 1, {1}, "none"), 482.3, 1, 396},
+                                {"BK-SDM Tiny", "sd1", unet_of(768, {1, 2, 4}, 1, {1}, "none"), 323.4, 1, 358}};
+    for (const auto & [name, family, unet, millions, digits, tensors] : models) {
+        const List list = names_and_shapes(unet);
+        CHECK(is_size(list, millions, digits) && list.size() == tensors);
+        const latent::ModelSpec spec = detect_list(list).spec;
+        CHECK(spec.name == name && spec.family == family && spec.unet->heads_at(0, 320) == 8);
     }
 }
 
 TEST(sdxs_09_needs_its_heads) {  // published configurations and tools disagree on them
     const List list = names_and_shapes(sdxs_09());
-    CHECK(is_size(list, 328, 0));
+    CHECK(is_size(list, 328, 0) && list.size() == 358);
     CHECK_THROWS(detect_list(list), ErrorCode::unsupported_model);
     const auto source = std::make_shared<HeaderSource>(list);
     const latent::formats::Detection found =
