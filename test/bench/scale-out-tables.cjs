@@ -1,9 +1,12 @@
-/** The tables of docs/scale-out.md, from queueing.cjs. */
-const { fleet, limits, waitConstant } = require('./queueing.cjs')
+/** The tables of docs/scale-out.md, from queueing.cjs and the recorded simulations. */
+const { readFileSync } = require('node:fs')
+const path = require('node:path')
+const { fleet, limits, measured, waitConstant } = require('./queueing.cjs')
 
-/** Seconds for an image of 512x512 with 20 steps of Stable Diffusion 1.5: text, steps and decoder of docs/performance.md, "A full-width AVX-512 machine". */
-const bfloat16 = 0.054 + 20 * 2.13 + 3.64
-const int8 = 0.054 + 20 * 1.41 + 2.42
+/** Seconds of a step and of the decoder of Stable Diffusion 1.5 at 512x512: docs/performance.md, "A full-width AVX-512 machine". A test compares them. */
+const timings = { bfloat16: { step: 1.98, decode: 3.29 }, int8: { step: 1.3, decode: 2.13 } }
+/** Of an image with 20 steps; the text encoder takes 54 ms. */
+const [bfloat16, int8] = [timings.bfloat16, timings.int8].map(({ step, decode }) => 0.054 + 20 * step + decode)
 /** A device per hour, a PNG of that size: assumptions. */
 const assumed = { price: 0.1, imageBytes: 450_000 }
 const sizes = [1, 10, 1000, 100_000]
@@ -64,4 +67,66 @@ function limitTable() {
   return table(['time of an image', '64 GB, kept 24 h', '64 GB, kept 1 h', 'thread', 'thread, no progress', '10 Gbit/s'], rows)
 }
 
-module.exports = { fleetTable, limitTable, waitTable }
+/** What `--simulate` runs. */
+const cases = {
+  waits: [
+    { servers: 1, utilisation: 0.8, arrivals: 3e7 },
+    { servers: 1, utilisation: 0.95, arrivals: 1e8 },
+    { servers: 10, utilisation: 0.8, arrivals: 3e7 },
+    { servers: 10, utilisation: 0.95, arrivals: 3e7 },
+    { servers: 1000, utilisation: 0.95, arrivals: 3e7 },
+    { servers: 1000, utilisation: 0.99, arrivals: 1e8 },
+    { servers: 100_000, utilisation: 0.99, arrivals: 3e7 },
+    { servers: 100_000, utilisation: 0.999, arrivals: 2e8 },
+  ],
+  fleets: [
+    { devices: 1, queues: 1, jobs: 300_000 },
+    { devices: 10, queues: 1, jobs: 1_000_000 },
+    { devices: 1000, queues: 1, jobs: 1_000_000 },
+    { devices: 7800, queues: 1, jobs: 1_000_000 },
+    { devices: 8600, queues: 1, jobs: 1_000_000 },
+    { devices: 100_000, queues: 1, jobs: 1_000_000 },
+    { devices: 100_000, queues: 20, jobs: 3_000_000 },
+  ].map((each) => ({ ...each, service: bfloat16, utilisation: 0.8 })),
+}
+
+const record = path.join(__dirname, 'records', 'scale-out.json')
+const recorded = () => JSON.parse(readFileSync(record, 'utf8'))
+
+/** Waits in times of an image: formula and simulation. */
+function simulatedWaitTable() {
+  const short = (value) => value.toLocaleString('en', { maximumSignificantDigits: value < 0.001 ? 1 : 3 })
+  const rows = recorded().waits.map(({ servers, utilisation, mean, p95 }) => [
+    servers.toLocaleString('en'),
+    `${Number((utilisation * 100).toFixed(1))} %`,
+    short(waitConstant(servers, 1, utilisation)),
+    short(mean),
+    p95 === 0 ? '0' : digits(p95),
+  ])
+  return table(['devices', 'utilisation', 'formula', 'simulation', '95 % wait less than'], rows)
+}
+
+/** Fleets with their Redis: arithmetic and simulation. */
+function simulatedFleetTable() {
+  const exact = (value, count = 4) => Number(value.toPrecision(count)).toLocaleString('en', { maximumFractionDigits: 4 })
+  const delay = (seconds) => (seconds < 0.1 ? `${(seconds * 1000).toFixed(1)} ms` : `${exact(seconds, 3)} s`)
+  const values = ({ rate, cost, wait, share }) => [exact(rate), `$${cost.toFixed(3)}`, delay(wait), `${exact(share * 100, 3)} %`]
+  const rows = recorded().fleets.map(({ devices, queues, service, utilisation, keepsUp, rate, wait, redisShare, writes }) => {
+    const one = fleet({ devices: devices / queues, service, utilisation, ...assumed })
+    const computed = values({ rate: one.jobs * queues, cost: one.cost, wait: one.wait + (measured.jobSeconds * 2) / 3, share: one.redisShare })
+    const simulated = keepsUp
+      ? values({ rate, cost: ((assumed.price / 3600) * devices * 1000) / rate, wait, share: redisShare })
+      : computed.map(() => '-')
+    return [
+      devices.toLocaleString('en'),
+      String(queues),
+      ...computed.map((value, i) => `${value} / ${simulated[i]}`),
+      keepsUp ? exact(writes) : 'Redis is too slow',
+    ]
+  })
+  return table(['devices', 'queues', 'images/s', 'cost of 1,000', 'wait', 'thread of a Redis', 'writes in the busiest second'], rows)
+}
+
+const tables = { waitTable, simulatedWaitTable, fleetTable, simulatedFleetTable, limitTable }
+
+module.exports = { cases, record, tables, timings }

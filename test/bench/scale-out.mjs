@@ -3,42 +3,29 @@
  * The arithmetic of docs/scale-out.md.
  *
  *   node test/bench/scale-out.mjs              prints the tables of the page
- *   node test/bench/scale-out.mjs --simulate   compares the formulas with simulations (a minute)
+ *   node test/bench/scale-out.mjs --simulate   simulates the queues and fleets of the page (half a minute), into records/scale-out.json
  *   node test/bench/scale-out.mjs --measure    measures what a job costs Redis; needs redis-server and the build
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import os from 'node:os'
 import path from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import queueing from './queueing.cjs'
-import tables from './scale-out-tables.cjs'
+import { simulateFleet } from './fleet-simulation.cjs'
+import { simulate } from './queueing.cjs'
+import { cases, record, tables } from './scale-out-tables.cjs'
 
 const root = path.join(path.dirname(fileURLToPath(import.meta.url)), '..', '..')
 const require = createRequire(path.join(root, 'package.json'))
 
-function compare() {
-  console.log('servers  utilisation   M/D/c formula   simulated   p95 simulated   M/M/c formula   simulated   (in service times)')
-  for (const servers of [1, 2, 10, 100, 1000]) {
-    for (const utilisation of [0.5, 0.8, 0.9, 0.95]) {
-      const given = { servers, utilisation, service: 1, arrivals: 3_000_000 }
-      const [constant, exponential] = [queueing.simulate(given), queueing.simulate({ ...given, exponential: true })]
-      const values = [
-        queueing.waitConstant(servers, 1, utilisation),
-        constant.mean,
-        constant.p95,
-        queueing.waitExponential(servers, 1, utilisation),
-        exponential.mean,
-      ]
-      console.log(
-        `${String(servers).padStart(7)}  ${String(utilisation).padStart(11)}  ${values.map((each) => each.toFixed(4).padStart(14)).join('')}`,
-      )
-    }
-  }
+function simulateAll() {
+  const waits = cases.waits.map((given) => ({ ...given, ...simulate({ ...given, service: 1 }) }))
+  const fleets = cases.fleets.map((given) => ({ ...given, ...simulateFleet(given) }))
+  writeFileSync(record, `${JSON.stringify({ waits, fleets }, null, 2)}\n`)
 }
 
 async function measure() {
@@ -120,7 +107,7 @@ async function measure() {
 }
 
 const { values } = parseArgs({ options: { simulate: { type: 'boolean' }, measure: { type: 'boolean' } } })
-if (values.simulate) compare()
+if (values.simulate) simulateAll()
 else if (values.measure) await measure()
 else
   console.log(
