@@ -1,6 +1,6 @@
 /**
- * 200 clients of all three APIs against a queue of 32: every request is answered, or refused by the rules; memory stays; whoever leaves frees the engine. 20 seconds, or as
- * many as LATENT_LOAD_SECONDS says (600 before a release).
+ * 200 clients of all three APIs against a queue of 32: every request is answered, or refused by the rules; memory stays. Some leave before their answer (what that
+ * does to the engine: server-cancel). 20 seconds, or as many as LATENT_LOAD_SECONDS says (600 before a release).
  */
 import { execFileSync, fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
@@ -134,27 +134,3 @@ test(
   },
   (seconds + 300) * 1000,
 )
-
-test('a disconnected client frees the engine within one step', async () => {
-  const short = async () => {
-    const began = performance.now()
-    expect((await ask(server, '/v1/images/generations', { body: { prompt, steps: 1 } })).status).toBe(200)
-    return performance.now() - began
-  }
-  await short()
-  const alone = median([await short(), await short(), await short()])
-  const progress = async () => (await ask(server, '/sdapi/v1/progress?skip_current_image=true')).json as { eta_relative: number; state: any }
-  for (const call of ['/v1/images/generations', '/sdapi/v1/txt2img']) {
-    const gone = new AbortController()
-    const size = call.startsWith('/v1') ? { size: '256x256' } : { width: 256, height: 256 }
-    const long = ask(server, call, { body: { prompt, steps: 400, ...size }, signal: gone.signal }).catch((error: unknown) => error)
-    const running = async () => /^latent_running 1$/m.test((await ask(server, '/metrics')).text)
-    while (!(await running())) await soon(20)
-    if (call.startsWith('/sdapi')) while ((await progress()).state.sampling_step < 2) await soon(20)
-    else await soon(500)
-    gone.abort()
-    expect(await long).toMatchObject({ name: 'AbortError' })
-    // 400 steps of this size take minutes.
-    expect(await short()).toBeLessThan(4 * alone + 3000)
-  }
-}, 300_000)
