@@ -1,4 +1,5 @@
 /** HTTP errors. An error that the same request would meet again is never a 5xx, because clients retry those automatically. */
+import type { FastifySchemaValidationError } from 'fastify'
 import path from 'node:path'
 import type { ApiError } from './protocol.js'
 
@@ -38,6 +39,17 @@ export function closing(): HttpError {
 /** The error of a job that was cancelled by request. */
 export function cancelled(message = 'The job was cancelled'): HttpError {
   return new HttpError(409, 'ERR_CANCELLED', message)
+}
+
+/** The first error of a JSON Schema, with the field or the allowed values that ajv's own message leaves out. */
+export function schemaError([error]: readonly Pick<FastifySchemaValidationError, 'instancePath' | 'message' | 'params'>[], part: string): Error {
+  const { instancePath = '', message = 'is invalid', params = {} } = error ?? {}
+  const place = instancePath.slice(1, 200).replaceAll('/', '.')
+  const { additionalProperty: unknown, allowedValues: allowed } = params
+  if (typeof unknown === 'string')
+    return new Error(`There is no option ${JSON.stringify(unknown.slice(0, 100))}${place === '' ? '' : ` in ${place}`}`)
+  const subject = place === '' ? part : place
+  return new Error(`${subject} ${Array.isArray(allowed) ? `must be one of ${allowed.join(', ')}` : message}`)
 }
 
 const statuses: Readonly<Record<string, number>> = {

@@ -9,7 +9,7 @@ import type { AddressInfo } from 'node:net'
 import { a1111Api, a1111Error, internalApi } from './a1111-api.js'
 import { Tasks } from './a1111-tasks.js'
 import { boundBodies } from './bodies.js'
-import { toAnswer, type Answer } from './errors.js'
+import { schemaError, toAnswer, type Answer } from './errors.js'
 import { FleetQueue, openFleet } from './fleet-queue.js'
 import { JobStore } from './jobs.js'
 import { latentApi } from './latent-api.js'
@@ -94,6 +94,7 @@ function makeApp(settings: Settings): FastifyInstance {
     forceCloseConnections: true,
     return503OnClosing: false,
     ajv: { customOptions: { removeAdditional: false, coerceTypes: false, useDefaults: false, allErrors: false } },
+    schemaErrorFormatter: schemaError,
     frameworkErrors: (error, request, reply) => void answerError(error, request, reply as FastifyReply, settings.log),
     exposeHeadRoutes: false,
   })
