@@ -110,21 +110,15 @@ function simulatedWaitTable() {
 function simulatedFleetTable() {
   const exact = (value, count = 4) => Number(value.toPrecision(count)).toLocaleString('en', { maximumFractionDigits: 4 })
   const delay = (seconds) => (seconds < 0.1 ? `${(seconds * 1000).toFixed(1)} ms` : `${exact(seconds, 3)} s`)
-  const values = ({ rate, cost, wait, share }) => [exact(rate), `$${cost.toFixed(3)}`, delay(wait), `${exact(share * 100, 3)} %`]
+  const values = ({ rate, wait, share }) => [exact(rate), delay(wait), `${exact(share * 100, 3)} %`]
   const rows = recorded().fleets.map(({ devices, queues, service, utilisation, keepsUp, rate, wait, redisShare, writes }) => {
     const one = fleet({ devices: devices / queues, service, utilisation, ...assumed })
-    const computed = values({ rate: one.jobs * queues, cost: one.cost, wait: one.wait + (measured.jobSeconds * 2) / 3, share: one.redisShare })
-    const simulated = keepsUp
-      ? values({ rate, cost: ((assumed.price / 3600) * devices * 1000) / rate, wait, share: redisShare })
-      : computed.map(() => '-')
-    return [
-      devices.toLocaleString('en'),
-      String(queues),
-      ...computed.map((value, i) => `${value} / ${simulated[i]}`),
-      keepsUp ? exact(writes) : 'Redis is too slow',
-    ]
+    const computed = values({ rate: one.jobs * queues, wait: one.wait + (measured.jobSeconds * 2) / 3, share: one.redisShare })
+    const simulated = keepsUp ? values({ rate, wait, share: redisShare }) : computed.map(() => '-')
+    const pairs = computed.flatMap((value, i) => [value, simulated[i]])
+    return [devices.toLocaleString('en'), String(queues), ...pairs, keepsUp ? exact(writes) : '-']
   })
-  return table(['devices', 'queues', 'images/s', 'cost of 1,000', 'wait', 'thread of a Redis', 'writes in the busiest second'], rows)
+  return table(['devices', 'queues', 'images/s', 'simulated', 'wait', 'simulated', 'thread', 'simulated', 'most writes/s'], rows)
 }
 
 const tables = { waitTable, simulatedWaitTable, fleetTable, simulatedFleetTable, limitTable }
