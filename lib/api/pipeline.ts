@@ -214,7 +214,8 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
     this.#lorasAsked++
     const before = this.#lorasSettled
     const set = untilAborted(before, call.signal).then(() => this.#setLoras(checked, call))
-    this.#lorasSettled = Promise.all([before, set.catch(() => undefined)]) // later calls wait for the previous one even if this one is aborted
+    // Later calls wait for the previous one even if this one is aborted. The promise has no value: it would hold the reports of all calls.
+    this.#lorasSettled = Promise.allSettled([before, set]).then(() => undefined)
     return this.#model.track(set)
   }
 

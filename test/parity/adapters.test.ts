@@ -1,9 +1,14 @@
 /** Adapters through the public API: numbers of the references, prompts that name them, and what becomes of a pipeline that switches them. */
 import { copyFileSync, mkdirSync, readdirSync } from 'node:fs'
 import path from 'node:path'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { convert, DiffusionPipeline, estimateMemory, type LoadOptions } from '../../lib/index'
 import { input, loadExpected, maxDifference } from '../helpers/golden'
 import { goldenModel, toConditioning, toLatents, type GoldenModel } from '../helpers/model'
+
+setFlagsFromString('--expose-gc')
+const collectGarbage = runInNewContext('gc') as () => void
 
 const exact: LoadOptions = { precision: 'exact', device: 'cpu' }
 const models: GoldenModel[] = []
@@ -137,6 +142,20 @@ describe('images', () => {
     await Promise.all([running, first])
     expect(ended).toEqual(['second', 'first'])
     expect(result.options.loras).toEqual([{ path: file, weight: 0.5, textWeight: 0.5 }])
+  })
+
+  test('reports are not kept', async () => {
+    await using pipe = await loadSd1({ device: 'cpu' })
+    const { file } = written('addon-lora-kohya', 'kohya')
+    const rounds = async (count: number) => {
+      for (let i = 0; i < count; i++) await pipe.setLoras(i % 2 ? [{ path: file, weight: 0.5 }] : [])
+      for (let i = 0; i < 3; i++) await new Promise((resolve) => setImmediate(resolve))
+      collectGarbage()
+      return process.memoryUsage().heapUsed
+    }
+    const before = await rounds(20)
+    // The 100 reports of 210 layers would take 2 MB.
+    expect((await rounds(200)) - before).toBeLessThan(1e6)
   })
 
   test('the prompt can name them', async () => {
