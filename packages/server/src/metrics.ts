@@ -26,7 +26,12 @@ export function serveMetrics(app: FastifyInstance, { room, models }: Context): v
     buckets: seconds,
     registers,
   })
-  const load = new Histogram({ name: 'latent_model_load_seconds', help: 'Time to load a model', buckets: seconds, registers })
+  const load = new Histogram({
+    name: 'latent_model_load_seconds',
+    help: 'Time to read weights during a request (memory low); loading a model before its first request is not counted',
+    buckets: seconds,
+    registers,
+  })
   new Gauge({
     name: 'latent_queue_depth',
     help: 'Queued requests, of all servers of a shared queue',

@@ -44,7 +44,12 @@ export class WorkerMetrics {
       buckets: seconds,
       registers,
     })
-    this.#load = new Histogram({ name: 'latent_model_load_seconds', help: 'Time to load a model', buckets: seconds, registers })
+    this.#load = new Histogram({
+      name: 'latent_model_load_seconds',
+      help: 'Time to read weights during a request (memory low); loading a model before its first request is not counted',
+      buckets: seconds,
+      registers,
+    })
     new Gauge({
       name: 'latent_worker_busy',
       help: 'Whether a job is running: 0 or 1',
