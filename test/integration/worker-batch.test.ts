@@ -262,6 +262,22 @@ whereRedis('worker-batch')('jobs that are made together', () => {
     expect(await waiting()).toEqual(['a', 'b', 'c', 'd'])
   })
 
+  test('jobs of low priority go back before the others of that priority, among themselves by id', async () => {
+    using _held = holdEngine()
+    const low = { priority: 'batch' } as const
+    for (const prompt of ['c', 'a', 'b', '0-later', 'd']) await submit(prompt, {}, low)
+    const worker = await makeWorker({ graceMs: 0, maxBatch: 3 })
+    await running(3)
+    await submit('next')
+    await worker.close()
+    // Redis sorts what has one score by name, and BullMQ gives all that go back the first score of their priority.
+    expect(await redis.zrange(raw.toKey('prioritized'), 0, -1)).toEqual(['a', 'b', 'c', '0-later', 'd'])
+    expect(await waiting()).toEqual(['next'])
+    expect((await Promise.all(['a', 'b', 'c'].map((id) => raw.getJob(id)))).map((job) => [job?.attemptsMade, job?.opts.priority])).toEqual(
+      Array(3).fill([0, 10]),
+    )
+  })
+
   test('a worker that is closed while it gathers them gives them back, without the loss of a try', async () => {
     using _held = holdEngine()
     const { getNextJob } = Worker.prototype // eslint-disable-line @typescript-eslint/unbound-method -- called with its worker below
