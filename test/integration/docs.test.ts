@@ -133,7 +133,7 @@ describe('commands', () => {
 
   const keda = readFileSync(path.join(root, 'examples', 'fleet', 'keda.yaml'), 'utf8')
   const [, command, args] = /command: \[\S*latent, (\w+)\].*\n\s*args: \[(.*)\]/.exec(keda)!
-  commands.push({ title: `examples/fleet/keda.yaml: latent ${command}`, command: command!, flags: args!.match(/--[a-z-]+/g)! })
+  commands.push({ title: `examples/fleet/keda.yaml: latent ${command}`, command: command!, flags: args!.match(/--[a-z-]+/g)! }) // queueing.test checks the rest of it
 
   test.each(commands.map((each) => [each.title, each.command, each.flags] as const))('%s has its flags', async (_title, command, flags) => {
     const { code, stdout } = await cli([command, '--help'])
