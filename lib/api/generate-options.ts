@@ -25,12 +25,20 @@ export interface ResolvedGenerate extends Values<typeof generateOptions> {
   warnings: GenerateWarning[]
 }
 
-/** A network with the guidance scale as an input evaluates no negative prompt: it is dropped, with a warning. */
-function resolveNegative(o: Record<string, unknown>, info: PipelineInfo): Pick<ResolvedGenerate, 'negativePrompt' | 'warnings'> {
+/** Warns where a negative prompt has no effect. A network with the guidance scale as an input evaluates none: there it is dropped. */
+function resolveNegative(
+  o: Record<string, unknown>,
+  info: PipelineInfo,
+  { guidanceScale, imageGuidanceScale = 1 }: ResolvedSampling['values'],
+): Pick<ResolvedGenerate, 'negativePrompt' | 'warnings'> {
   const { negativePrompt } = checkOptions(negativeOptions, o, info)
-  if (!info.condition.guidanceEmbedding || negativePrompt === undefined) return { negativePrompt, warnings: [] }
-  const message = 'The negative prompt was ignored: this model takes the guidance scale as an input and evaluates no second prompt.'
-  return { negativePrompt: undefined, warnings: negativePrompt === '' ? [] : [{ code: 'WARN_NEGATIVE_IGNORED', message }] }
+  const ignored = (message: string): GenerateWarning[] => (negativePrompt ? [{ code: 'WARN_NEGATIVE_IGNORED', message }] : [])
+  if (info.condition.guidanceEmbedding && negativePrompt !== undefined) {
+    const message = 'The negative prompt was ignored: this model takes the guidance scale as an input and evaluates no second prompt.'
+    return { negativePrompt: undefined, warnings: ignored(message) }
+  }
+  if (guidanceScale !== 1 || imageGuidanceScale !== 1) return { negativePrompt, warnings: [] }
+  return { negativePrompt, warnings: ignored('The negative prompt has no effect: guidanceScale is 1, so only the prompt is evaluated.') }
 }
 
 function resolveVariation({ variationSeed, variationStrength, latents }: Values<typeof generateOptions>): ResolvedGenerate['variation'] {
@@ -64,7 +72,7 @@ export function resolveGenerate(options: GenerateOptions | undefined, info: Pipe
   const own = checkOptions(generateOptions, o, sideContext(o, info))
   return {
     inputs: resolveInputs(o, info),
-    ...resolveNegative(o, info),
+    ...resolveNegative(o, info, sampling.values),
     ...checkOptions(refinerOptions, o, info),
     ...own,
     variation: resolveVariation(own),

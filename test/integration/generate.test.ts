@@ -81,6 +81,17 @@ describe('pictures', () => {
     expect((await pipe.generate({ ...small, prompt, steps: 1 })).images).toHaveLength(1)
   })
 
+  test('warns of a negative prompt without guidance', async () => {
+    const call = { ...small, guidanceScale: 1, seed: 3 }
+    const [plain, negative, guided] = [
+      await pipe.generate(call),
+      await pipe.generate({ ...call, negativePrompt: 'a dog' }),
+      await pipe.generate({ ...call, negativePrompt: 'a dog', guidanceScale: 2 }),
+    ]
+    expect([plain, negative, guided].map(({ warnings }) => warnings.map(({ code }) => code))).toEqual([[], ['WARN_NEGATIVE_IGNORED'], []])
+    expect(negative.images[0]!.data).toEqual(plain.images[0]!.data)
+  })
+
   test('without guidance', async () => {
     const { images, options } = await pipe.generate({ ...small, guidanceScale: 1 })
     expect(options.guidanceScale).toBe(1)

@@ -155,6 +155,13 @@ describe.each(systems)('$golden', ({ golden, kind, options, size: [width, height
       expect(Buffer.compare(images[0]!.data, image.data)).not.toBe(0)
     })
 
+  if (kind === 'edit')
+    test('a negative prompt has an effect while one of the guidance scales is not 1', async () => {
+      const warned = async (more: AnyGenerateOptions) =>
+        (await pipe.generate({ ...options(), ...run, negativePrompt: 'rain', guidanceScale: 1, ...more })).warnings.length
+      expect([await warned({}), await warned({ imageGuidanceScale: 1 })]).toEqual([0, 1])
+    })
+
   if (golden === 'ldm-txt2img')
     test('image to image with a mask keeps the image size and the bytes outside the mask', async () => {
       const image = picture(50, 33)
