@@ -16,6 +16,7 @@ import { latentApi } from './latent-api.js'
 import { LocalQueue } from './local-queue.js'
 import { serveMetrics } from './metrics.js'
 import { Models } from './models.js'
+import { describeCall } from './openapi.js'
 import { openaiApi, openaiError } from './openai-api.js'
 import { servePage } from './page.js'
 import { PictureUrls } from './picture-urls.js'
@@ -153,6 +154,7 @@ async function build(context: Context): Promise<FastifyInstance> {
       components: { securitySchemes: { token: { type: 'http', scheme: 'bearer' }, password: { type: 'http', scheme: 'basic' } } },
       ...(settings.token === undefined ? {} : { security: [{ token: [] }, { password: [] }] }),
     },
+    transform: ({ schema, url, route }) => ({ schema: describeCall(schema, url, route.method), url }),
   })
   app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger())
   healthRoutes(app, context)
