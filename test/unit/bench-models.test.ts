@@ -22,6 +22,7 @@ const report = {
   precision: 'fast',
   width: 512,
   height: 512,
+  evaluations: 2,
   threads: 1,
   dtypes: { unet: 'f16', vae: 'f16' },
   kernels: { operations: 'fused', float32: 'avx512', fast: 'avx512_bf16', int8: 'avx512_vnni', rows: 'avx512' },
@@ -46,6 +47,7 @@ test('the roof of an operation is the larger time of its work and its bytes', ()
 
 test('the report prints bandwidths, and the share of its roof that each operation reaches', () => {
   const lines = render(report).split('\n')
+  expect(lines[0]).toBe('m, 512x512, fast, guided (batch 2), on cpu')
   expect(lines.filter((line) => line.startsWith('  read'))).toEqual(['  read 16 KiB           300 GB/s', '  read 256 MiB           10 GB/s'])
   expect(lines.find((line) => /x {2}conv/.test(line))).toMatch(/400 GFLOP\/s\s+1\.0 GB\/s\s+80% w$/)
   expect(lines.find((line) => /x {2}norm/.test(line))).toMatch(/norm\s+8\.0 GB\/s\s+80% b$/)
