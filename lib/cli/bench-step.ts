@@ -78,6 +78,7 @@ export async function prepareStep(pipe: DiffusionPipeline, latents: Latents, opt
     imageGuidanceScale,
     signal,
   }
-  const evaluations = !compared ? 1 : info.kind === 'edit' && imageGuidanceScale !== 1 ? 3 : 2
+  // With equal scales, what compares the two with each other cancels out.
+  const evaluations = !compared ? 1 : imageGuidanceScale !== 1 && imageGuidanceScale !== guidanceScale ? 3 : 2
   return { evaluations, evaluate: () => pipe.predict(latents, request) }
 }

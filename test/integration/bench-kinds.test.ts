@@ -23,6 +23,8 @@ const cases: Case[] = [
   { golden: 'sd1-inpaint', encoder: 'textEncoder', evaluations: 2 },
   { golden: 'sd1-pix2pix', encoder: 'textEncoder', evaluations: 3 },
   { golden: 'sd1-pix2pix', options: { ...square, imageGuidanceScale: 1 }, encoder: 'textEncoder', evaluations: 2 },
+  { golden: 'sd1-pix2pix', options: { ...square, guidanceScale: 2, imageGuidanceScale: 2 }, encoder: 'textEncoder', evaluations: 2 },
+  { golden: 'sd1-pix2pix', options: { ...square, guidanceScale: 1, imageGuidanceScale: 2 }, encoder: 'textEncoder', evaluations: 3 },
   { golden: 'sd2-depth', encoder: 'textEncoder', evaluations: 2 },
   { golden: 'sd-x4-upscaler', options: wide, encoder: 'textEncoder', evaluations: 2 },
   { golden: 'sdxl-base', encoder: 'textEncoder', evaluations: 2 },
@@ -45,7 +47,7 @@ test.each(cases)('$golden $options', async ({ golden, options = square, encoder,
     const encode = encoderOf(pipe, options)
     expect(encode !== undefined).toBe(encoder !== undefined)
     ;(await encode?.())?.dispose()
-    if (encoder) expect(estimate[encoder]!.flops).toBeGreaterThanOrEqual(0)
+    if (encoder) expect(estimate[encoder]).toBeDefined() // bench divides its work by the time
     using latents = await pipe.createLatents({ width: options.width, height: options.height, seed: 0 })
     const step = await prepareStep(pipe, latents, options)
     expect(step.evaluations).toBe(evaluations)
