@@ -44,6 +44,8 @@ test('every POST call with fields has a body and an answer in the document', () 
   for (const url of ['/v1/images/edits', '/v1/images/variations']) expect(bodyOf(url, 'multipart/form-data').required).toContain('image')
   expect(Object.keys(bodyOf('/sdapi/v1/options').properties!)).toEqual(['sd_model_checkpoint', 'CLIP_stop_at_last_layers'])
   expect(bodyOf('/latent/v1/jobs').properties).toHaveProperty('negativePrompt')
+  for (const url of ['/v1/models', '/v1/models/{model}'])
+    expect(paths[url]!.get!.responses[200]!.content!['application/json']!.schema.properties).toHaveProperty('object')
   expect(paths['/sdapi/v1/options']!.get).not.toHaveProperty('requestBody')
 })
 

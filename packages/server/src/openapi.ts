@@ -62,13 +62,14 @@ const openaiAnswer = object({
 })
 
 const signedSeed = { oneOf: [{ type: 'integer', minimum: -1 }, { type: 'string' }], description: '-1: random' } as const
+const settings = object({ sd_model_checkpoint: text, CLIP_stop_at_last_layers: whole(1, 100) })
 const a1111Fields: Properties = {
   ...{ prompt: text, negative_prompt: text },
   ...{ seed: signedSeed, subseed: signedSeed, subseed_strength: number(-1, 1) },
   ...{ steps: whole(1, 1000), cfg_scale: number(0, 1000), eta: number(0, 1) },
   ...{ width: whole(1, 16384), height: whole(1, 16384), batch_size: whole(1, 256), n_iter: whole(1, 256) },
   ...{ sampler_name: text, scheduler: text, denoising_strength: number(0, 1) },
-  override_settings: object({ sd_model_checkpoint: text, CLIP_stop_at_last_layers: whole(1, 100) }),
+  override_settings: settings,
   ...{ send_images: flag, force_task_id: said(text, 'an id for /internal/progress') },
 }
 const hires: Properties = {
@@ -81,32 +82,34 @@ const inpainting: Properties = {
   image_cfg_scale: said(number(0, 1000), 'editing models'),
 }
 const a1111Answer = object({ images: listOf(picture), parameters: { type: 'object' }, info: said(text, 'JSON') })
-const settings = object({ sd_model_checkpoint: text, CLIP_stop_at_last_layers: whole(1, 100) })
 
 interface Described {
   body?: object
   answer?: object
 }
 
+/** By method and address, as routes have it. */
 const calls: Readonly<Record<string, Described>> = {
-  '/v1/images/generations': { body: object({ prompt: text, ...openaiFields, latent }, ['prompt']), answer: openaiAnswer },
-  '/v1/images/edits': {
+  'POST /v1/images/generations': { body: object({ prompt: text, ...openaiFields, latent }, ['prompt']), answer: openaiAnswer },
+  'POST /v1/images/edits': {
     body: object({ image: file, mask: file, prompt: text, input_fidelity: named('low', 'high'), strength, ...openaiFields, latent }, [
       'image',
       'prompt',
     ]),
     answer: openaiAnswer,
   },
-  '/v1/images/variations': { body: object({ image: file, strength, ...openaiFields, latent }, ['image']), answer: openaiAnswer },
-  '/v1/models': { answer: object({ object: text, data: listOf(object({ id: text, object: text, created: { type: 'integer' }, owned_by: text })) }) },
-  '/v1/models/{model}': { answer: object({ id: text, object: text, created: { type: 'integer' }, owned_by: text }) },
-  '/sdapi/v1/txt2img': { body: object({ ...a1111Fields, ...hires }), answer: a1111Answer },
-  '/sdapi/v1/img2img': { body: object({ ...a1111Fields, ...inpainting }, ['init_images']), answer: a1111Answer },
-  '/sdapi/v1/png-info': {
+  'POST /v1/images/variations': { body: object({ image: file, strength, ...openaiFields, latent }, ['image']), answer: openaiAnswer },
+  'GET /v1/models': {
+    answer: object({ object: text, data: listOf(object({ id: text, object: text, created: { type: 'integer' }, owned_by: text })) }),
+  },
+  'GET /v1/models/:model': { answer: object({ id: text, object: text, created: { type: 'integer' }, owned_by: text }) },
+  'POST /sdapi/v1/txt2img': { body: object({ ...a1111Fields, ...hires }), answer: a1111Answer },
+  'POST /sdapi/v1/img2img': { body: object({ ...a1111Fields, ...inpainting }, ['init_images']), answer: a1111Answer },
+  'POST /sdapi/v1/png-info': {
     body: object({ image: picture }, ['image']),
     answer: object({ info: text, items: { type: 'object' }, parameters: { type: 'object' } }),
   },
-  '/sdapi/v1/extra-single-image': {
+  'POST /sdapi/v1/extra-single-image': {
     body: object(
       {
         ...{ image: picture, upscaler_1: named('None', 'Lanczos', 'Nearest'), resize_mode: whole(0, 1), upscaling_resize: number(0.05, 8) },
@@ -116,7 +119,8 @@ const calls: Readonly<Record<string, Described>> = {
     ),
     answer: object({ html_info: text, image: picture }),
   },
-  '/internal/progress': {
+  'POST /sdapi/v1/options': { body: settings },
+  'POST /internal/progress': {
     body: object({ id_task: text, id_live_preview: { type: 'integer' }, live_preview: flag }),
     answer: object({
       ...{ active: flag, queued: flag, completed: flag, textinfo: { type: 'string', nullable: true } },
@@ -126,9 +130,9 @@ const calls: Readonly<Record<string, Described>> = {
   },
 }
 
-/** Completes the schema of a route for the document. `url` is written as in the document: `/v1/models/{model}`, or as in the route: `/v1/models/:model`. */
-export function describeCall<T extends FastifySchema>(schema: T, url: string, method: string | readonly string[]): T {
-  const { body, answer } = calls[url.replaceAll(/:(\w+)/g, '{$1}')] ?? (url === '/sdapi/v1/options' && method === 'POST' ? { body: settings } : {})
+/** Completes the schema of a route for the document. */
+export function describeCall<T extends FastifySchema>(schema: T, method: string, url: string): T {
+  const { body, answer } = calls[`${method} ${url}`] ?? {}
   return {
     ...schema,
     ...(body === undefined ? {} : { body }),

@@ -154,7 +154,7 @@ async function build(context: Context): Promise<FastifyInstance> {
       components: { securitySchemes: { token: { type: 'http', scheme: 'bearer' }, password: { type: 'http', scheme: 'basic' } } },
       ...(settings.token === undefined ? {} : { security: [{ token: [] }, { password: [] }] }),
     },
-    transform: ({ schema, url, route }) => ({ schema: describeCall(schema, url, route.method), url }),
+    transform: ({ schema, url, route }) => ({ schema: describeCall(schema, String(route.method), url), url }),
   })
   app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger())
   healthRoutes(app, context)
