@@ -143,8 +143,7 @@ TEST(devices_and_refusals) {
     CHECK(!device->shares_host_memory() && info.home == "portable" && info.name == info.kind + ":0");
     CHECK(info.memory_total > 0 && info.memory_free > 0 && info.memory_free <= info.memory_total);
     CHECK(!info.driver.empty() || info.kind == "metal");
-    std::printf("     %s (%s), %.1f GB\n", info.description.c_str(), info.driver.c_str(),
-                static_cast<double>(info.memory_total) / 1e9);
+    std::printf("     %s (%s)\n", info.description.c_str(), info.driver.c_str());
     CHECK(graph::list_devices().front().name == info.name && graph::list_devices().back().kind == "cpu");
     CHECK(graph::Device::create("auto")->kind() == "cpu");  // a GPU is not taken by surprise
     CHECK_THROWS(graph::Device::create(info.kind + ":99"), ErrorCode::device);

@@ -16,16 +16,17 @@ void make_overflow(const std::string & path, const std::string & norm, const std
     golden::poke(path, conv + ".weight", 0, 3.4e38f);
 }
 
-}  // namespace
-
-TEST(stages_that_are_not_finite_go_on_in_float32) {
-    const bool rounds = kernels::tile_set(kernels::Arithmetic::fast).bf16;
+/// The case `sd1` in fast mode, from a file in `folder` that a test may damage.
+LoadRequest fast_request(const golden::TempFolder & folder) {
     const golden::Case c = golden::load("sd1");
-    const golden::TempFolder folder;
     LoadRequest request = exact_request();
     request.precision = Precision::fast;
     request.model = golden::write_layout(c, "compvis", folder.path());
     request.config = c.config();
+    return request;
+}
+
+GenerateRequest two_steps() {
     GenerateRequest generate;
     generate.inputs.prompt = PromptTokens{};
     generate.inputs.prompt->chunks.push_back({std::vector<int32_t>(77, 1), {}});
@@ -33,6 +34,16 @@ TEST(stages_that_are_not_finite_go_on_in_float32) {
     generate.width = generate.height = 64;
     generate.sampling.steps = 2;
     generate.output_float = true;
+    return generate;
+}
+
+}  // namespace
+
+TEST(stages_that_are_not_finite_go_on_in_float32) {
+    const bool rounds = kernels::tile_set(kernels::Arithmetic::fast).bf16;
+    const golden::TempFolder folder;
+    LoadRequest request = fast_request(folder);
+    GenerateRequest generate = two_steps();
     const auto run = [&] {
         const auto pipeline = Pipeline::load(request, {});
         GenerateResult result = pipeline->generate(generate, {});
@@ -75,19 +86,9 @@ TEST(stages_that_are_not_finite_go_on_in_float32) {
 // A call's adapters must not change the arithmetic of later calls without them.
 TEST(float32_ends_with_the_adapters_that_needed_it) {
     const bool rounds = kernels::tile_set(kernels::Arithmetic::fast).bf16;
-    const golden::Case c = golden::load("sd1");
     const golden::TempFolder folder;
-    LoadRequest request = exact_request();
-    request.precision = Precision::fast;
-    request.model = golden::write_layout(c, "compvis", folder.path());
-    request.config = c.config();
-    GenerateRequest generate;
-    generate.inputs.prompt = PromptTokens{};
-    generate.inputs.prompt->chunks.push_back({std::vector<int32_t>(77, 1), {}});
-    generate.negative = *generate.inputs.prompt;
-    generate.width = generate.height = 64;
-    generate.sampling.steps = 2;
-    generate.output_float = true;
+    LoadRequest request = fast_request(folder);
+    GenerateRequest generate = two_steps();
     const std::string layer = "lora_unet_mid_block_attentions_0_proj_in", convolution = "lora_unet_mid_block_resnets_0_conv1";
     auto alpha = golden::formula_tensor(layer + ".alpha", {1});
     const float huge = 1e38f;
