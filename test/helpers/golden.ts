@@ -283,6 +283,18 @@ export function maxDifference(a: ArrayLike<number>, b: ArrayLike<number>): numbe
   return worst
 }
 
+/** Root mean square of the differences as a share of that of the reference: unlike the largest difference, it hardly depends on the order of additions. */
+export function relativeError(actual: ArrayLike<number>, reference: ArrayLike<number>): number {
+  if (actual.length !== reference.length) return Infinity
+  let [error, size] = [0, 0]
+  for (let i = 0; i < reference.length; i++) {
+    error += (actual[i]! - reference[i]!) ** 2
+    size += reference[i]! ** 2
+  }
+  const share = Math.sqrt(error / size)
+  return Number.isNaN(share) ? Infinity : share
+}
+
 /** A temporary folder and the function that removes it. */
 export function temporaryFolder(): { folder: string; remove: () => void } {
   const folder = mkdtempSync(path.join(tmpdir(), 'latent-test-'))
