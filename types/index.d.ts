@@ -1036,6 +1036,12 @@ export declare type ImageFormat = 'png' | 'jpeg' | 'webp';
 /** An input image: a RawImage, a path or URL, the bytes of a PNG (JPEG and WebP with the optional peer `sharp`), or floats. */
 export declare type ImageInput = RawImage | string | URL | Uint8Array | FloatImage;
 
+/** Pixels. */
+export declare interface ImageSize {
+    width: number;
+    height: number;
+}
+
 /** Image to image. */
 export declare interface ImageToImageOptions {
     /** Start image. */
@@ -1994,10 +2000,19 @@ export declare class RawImage {
      * Reads an image: a path or `file:` URL, the bytes of a file, or pixels. The format is detected from the content. PNG of any depth is read to 8 bits with its texts;
      * JPEG, WebP and others if the optional peer `sharp` is installed. The image is rotated by its EXIF orientation and converted to sRGB from its ICC profile or
      * PNG's gamma and chromaticities. (A PNG profile with lookup tables needs sharp, too; without it the values are taken as sRGB.)
-     * @throws DiffusionError `ERR_IMAGE_FORMAT` for damaged, unknown or too large images (16384 pixels per side, 64 million in all), `ERR_UNSUPPORTED_IMAGE` if sharp is
-     * missing, `ERR_IO` if the file cannot be read
+     *
+     * Files from others can be read. Before pixels are allocated, their size is compared with the limits (`maxPixels`, 16384 per side); files of more than 512 MiB are refused, and so are
+     * files made to take gigabytes or minutes: PNG with 64 KiB of image data more than its pixels need, with compressed texts or a profile of more than 4 MiB, with more than 1,000 texts or
+     * 65,536 chunks; JPEG with more than 200 scans. Of an animated image the first frame is read.
+     * @throws DiffusionError `ERR_IMAGE_FORMAT` for damaged, unknown or too large images, `ERR_UNSUPPORTED_IMAGE` if sharp is missing, `ERR_IO` if the file cannot be read
      */
-    static read(input: RawImageInput | RawImage): Promise<RawImage>;
+    static read(input: RawImageInput | RawImage, options?: ReadImageOptions): Promise<RawImage>;
+    /**
+     * The size of an image in pixels, as {@link RawImage.read} gives it, without decoding the image. Refuses what `read()` refuses, except files that are damaged or have too much data where
+     * their pixels are.
+     * @throws DiffusionError as `read()`
+     */
+    static size(input: RawImageInput | RawImage, options?: ReadImageOptions): Promise<ImageSize>;
     /** The bytes of an image file. Default format: PNG, with `metadata` as text chunks. */
     encode(format?: ImageFormat, options?: EncodeOptions): Promise<Uint8Array>;
     /**
@@ -2041,6 +2056,12 @@ export declare interface RdmInputs {
 export declare interface RdmResolvedOptions extends ResolvedCommon, ResolvedImageToImage {
     prompt?: string;
     neighbours?: Neighbours;
+}
+
+/** Options of {@link RawImage.read} and {@link RawImage.size}. */
+export declare interface ReadImageOptions {
+    /** Maximum pixels of the image, width times height. Default and maximum 67,108,864. */
+    maxPixels?: number;
 }
 
 /** Options of {@link TensorFile.read}. */

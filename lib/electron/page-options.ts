@@ -1,5 +1,6 @@
 /** Options from a page: only data, within the application's limits, without file names. */
 import type { HostGenerateOptions } from '../host/host.js'
+import type { ImageSize } from '../image/orientation.js'
 import { RawImage } from '../image/raw-image.js'
 import { presets } from '../options/presets.js'
 import { checkBoolean, checkInteger, invalidRange, invalidType, isBytes, knownKeys, show } from '../options/validate.js'
@@ -26,11 +27,6 @@ const pictureKeys = ['image', 'mask', 'semanticMap', 'depthMap'] as const
 const notForPages = ['signal', 'onProgress', 'latents']
 
 type Given = Record<string, unknown>
-
-interface Size {
-  width: number
-  height: number
-}
 
 function refuseFiles(options: Given): void {
   for (const [key, value] of Object.entries(options))
@@ -65,26 +61,20 @@ function checkPixels(what: string, width: number, height: number, { maxPixels }:
     throw invalidRange(`${what} of ${width}x${height} pixels is larger than the ${maxPixels} pixels that this application allows`)
 }
 
-/** Size of an image or map in any form that the engine accepts; undefined if it needs decoding. */
-function sizeOf(value: unknown): Size | undefined {
-  if (isBytes(value)) {
-    const view = new DataView(value.buffer, value.byteOffset, value.byteLength)
-    const isPng = value.length >= 24 && view.getUint32(0) === 0x89504e47 && view.getUint32(4) === 0x0d0a1a0a
-    return isPng ? { width: view.getUint32(16), height: view.getUint32(20) } : undefined
-  }
-  if (typeof value !== 'object' || value === null) return undefined
+/** Size of an image or map in any form that the engine accepts; the engine rejects others. Files are not decoded. */
+async function sizeOf(value: unknown): Promise<ImageSize> {
+  if (isBytes(value) || typeof value !== 'object' || value === null) return RawImage.size(value as Uint8Array)
   const { width, height, shape } = value as Given
   return Array.isArray(shape) ? { width: Number(shape.at(-1)), height: Number(shape.at(-2)) } : { width: Number(width), height: Number(height) }
 }
 
-/** Checks the images of a page; decodes those whose header does not give the size. */
-async function checkPictures(options: Given, limits: Required<PageLimits>): Promise<Size | undefined> {
-  let own: Size | undefined
+/** Checks the images of a page. */
+async function checkPictures(options: Readonly<Given>, limits: Required<PageLimits>): Promise<ImageSize | undefined> {
+  let own: ImageSize | undefined
   for (const key of pictureKeys) {
     const value = options[key]
     if (value === undefined || typeof value === 'string') continue
-    let size = sizeOf(value)
-    if (!size) options[key] = size = await RawImage.read(value as Uint8Array)
+    const size = await sizeOf(value)
     checkPixels(key, size.width, size.height, limits)
     if (key !== 'mask' && !(key === 'depthMap' && own)) own = size // a start image sets the size before a depth map does
   }

@@ -10,11 +10,12 @@ export function imageError(message: string, details?: Record<string, unknown>, c
   return new DiffusionError('ERR_IMAGE_FORMAT', message, details, cause === undefined ? undefined : { cause })
 }
 
-export function checkImageSize(width: number, height: number, where: string): void {
-  if (width < 1 || height < 1 || width > maxImageSide || height > maxImageSide || width * height > maxImagePixels) {
-    throw imageError(`${where} is ${width}x${height}; the limits are 1 to ${maxImageSide} pixels per side and ${maxImagePixels} pixels in all`, {
+export function checkImageSize(width: number, height: number, where: string, maxPixels = maxImagePixels): void {
+  if (width < 1 || height < 1 || width > maxImageSide || height > maxImageSide || width * height > maxPixels) {
+    throw imageError(`${where} has ${width}x${height} pixels; the limits are 1 to ${maxImageSide} pixels per side and ${maxPixels} pixels in all`, {
       width,
       height,
+      maxPixels,
     })
   }
 }

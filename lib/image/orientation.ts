@@ -26,6 +26,17 @@ export function exifOrientation(exif: Buffer | undefined): Orientation {
   return 1
 }
 
+/** Pixels. */
+export interface ImageSize {
+  width: number
+  height: number
+}
+
+/** The size of an image after its rotation. */
+export function uprightSize({ width, height }: ImageSize, orientation: number | undefined): ImageSize {
+  return (orientation ?? 1) >= 5 ? { width: height, height: width } : { width, height }
+}
+
 /** Interleaved samples. */
 interface Samples<D extends Uint8Array | Uint16Array> {
   data: D

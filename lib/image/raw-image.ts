@@ -15,10 +15,11 @@ import {
   knownKeys,
   show,
 } from '../options/validate.js'
-import { imageError, maxImageFileBytes, maxImagePixels, maxImageSide } from './image-error.js'
-import { isPng, readPng, writePng } from './png/png.js'
+import { checkImageSize, imageError, maxImageFileBytes, maxImagePixels, maxImageSide } from './image-error.js'
+import type { ImageSize } from './orientation.js'
+import { isPng, pngSize, readPng, writePng } from './png/png.js'
 import { resizeFilters, resizePixels, type ResizeFilter } from './resize.js'
-import { readWithSharp, writeWithSharp } from './sharp-codec.js'
+import { readWithSharp, sizeWithSharp, writeWithSharp } from './sharp-codec.js'
 
 /** Formats that {@link RawImage.encode} writes. JPEG and WebP need the optional peer `sharp`. */
 export type ImageFormat = 'png' | 'jpeg' | 'webp'
@@ -37,6 +38,12 @@ export interface RawImageData {
 
 /** Sources for {@link RawImage.read}: a path or `file:` URL, the bytes of an image file, or pixels. */
 export type RawImageInput = string | URL | Uint8Array | RawImageData
+
+/** Options of {@link RawImage.read} and {@link RawImage.size}. */
+export interface ReadImageOptions {
+  /** Maximum pixels of the image, width times height. Default and maximum 67,108,864. */
+  maxPixels?: number
+}
 
 /** Options of {@link RawImage.encode} and {@link RawImage.save}. */
 export interface EncodeOptions {
@@ -87,11 +94,11 @@ function toFile(value: unknown, name: string, expected = 'a path, a file: URL, t
 
 const pictureFile: FileKind = { what: 'The image', maxBytes: maxImageFileBytes, refuse: imageError }
 
-/** The bytes of an image file given by its path, URL or bytes, and its name for messages. */
-export async function readPictureBytes(input: unknown, name: string): Promise<{ bytes: Uint8Array; where: string }> {
+/** The bytes of an image file given by its path, URL or bytes, and its name for messages: `what` for bytes. */
+export async function readPictureBytes(input: unknown, name: string, what = name): Promise<{ bytes: Uint8Array; where: string }> {
   if (isBytes(input)) {
-    if (input.length > maxImageFileBytes) throw imageError(`${name} has ${input.length} bytes; the limit is ${maxImageFileBytes}`)
-    return { bytes: input, where: name }
+    if (input.length > maxImageFileBytes) throw imageError(`${what} has ${input.length} bytes; the limit is ${maxImageFileBytes}`)
+    return { bytes: input, where: what }
   }
   const file = toFile(input, name)
   return { bytes: await readRegular(file, pictureFile), where: `The image ${file}` }
@@ -108,14 +115,25 @@ function sniff(bytes: Uint8Array): string | undefined {
   return /^ftyp(avif|avis|heic|mif1)/.test(ascii(4, 12)) ? 'AVIF or HEIF' : undefined
 }
 
-/** Decodes the bytes of an image file; `where`: its name for messages. */
-export async function readEncoded(bytes: Uint8Array, where: string): Promise<RawImage> {
+/** The format of an image file of allowed size. */
+function formatOf(bytes: Uint8Array, where: string): string {
   if (bytes.length > maxImageFileBytes) throw imageError(`${where} has ${bytes.length} bytes; the limit is ${maxImageFileBytes}`)
   const kind = sniff(bytes)
   if (!kind) throw imageError(`${where} is not a supported image: PNG, or JPEG and WebP if sharp is installed`, { bytes: bytes.length })
+  return kind
+}
+
+/** Decodes the bytes of an image file; `where`: its name for messages. */
+export async function readEncoded(bytes: Uint8Array, where: string, maxPixels?: number): Promise<RawImage> {
+  const kind = formatOf(bytes, where)
   const decoded: { data: Uint8Array; width: number; height: number; channels: number; metadata?: Record<string, string> } =
-    kind === 'PNG' ? await readPng(bytes, where) : await readWithSharp(bytes, kind, where)
+    kind === 'PNG' ? await readPng(bytes, where, maxPixels) : await readWithSharp(bytes, kind, where, maxPixels)
   return new RawImage({ ...decoded, channels: decoded.channels as 1 | 3 | 4, metadata: decoded.metadata ?? {} })
+}
+
+function readOptions(options: ReadImageOptions | undefined, call: string): number {
+  const { maxPixels } = knownKeys(options, call, ['maxPixels'])
+  return maxPixels === undefined ? maxImagePixels : checkInteger(maxPixels, 'maxPixels', { min: 1, max: maxImagePixels })
 }
 
 /** An image: interleaved 8-bit pixels and metadata texts. */
@@ -150,15 +168,37 @@ export class RawImage {
    * Reads an image: a path or `file:` URL, the bytes of a file, or pixels. The format is detected from the content. PNG of any depth is read to 8 bits with its texts;
    * JPEG, WebP and others if the optional peer `sharp` is installed. The image is rotated by its EXIF orientation and converted to sRGB from its ICC profile or
    * PNG's gamma and chromaticities. (A PNG profile with lookup tables needs sharp, too; without it the values are taken as sRGB.)
-   * @throws DiffusionError `ERR_IMAGE_FORMAT` for damaged, unknown or too large images (16384 pixels per side, 64 million in all), `ERR_UNSUPPORTED_IMAGE` if sharp is
-   * missing, `ERR_IO` if the file cannot be read
+   *
+   * Files from others can be read. Before pixels are allocated, their size is compared with the limits (`maxPixels`, 16384 per side); files of more than 512 MiB are refused, and so are
+   * files made to take gigabytes or minutes: PNG with 64 KiB of image data more than its pixels need, with compressed texts or a profile of more than 4 MiB, with more than 1,000 texts or
+   * 65,536 chunks; JPEG with more than 200 scans. Of an animated image the first frame is read.
+   * @throws DiffusionError `ERR_IMAGE_FORMAT` for damaged, unknown or too large images, `ERR_UNSUPPORTED_IMAGE` if sharp is missing, `ERR_IO` if the file cannot be read
    */
-  static async read(input: RawImageInput | RawImage): Promise<RawImage> {
-    if (input instanceof RawImage) return input
-    if (isBytes(input)) return readEncoded(input, 'The image')
-    if (typeof input === 'object' && input !== null && !isUrl(input) && 'data' in input) return new RawImage(input)
-    const file = toFile(input, 'image')
-    return readEncoded(await readRegular(file, pictureFile), `The image ${file}`)
+  static async read(input: RawImageInput | RawImage, options?: ReadImageOptions): Promise<RawImage> {
+    const maxPixels = readOptions(options, 'read()')
+    if (typeof input === 'object' && !isUrl(input) && !isBytes(input) && input !== null && 'data' in input) {
+      const image = input instanceof RawImage ? input : new RawImage(input)
+      checkImageSize(image.width, image.height, 'The image', maxPixels)
+      return image
+    }
+    const { bytes, where } = await readPictureBytes(input, 'image', 'The image')
+    return readEncoded(bytes, where, maxPixels)
+  }
+
+  /**
+   * The size of an image in pixels, as {@link RawImage.read} gives it, without decoding the image. Refuses what `read()` refuses, except files that are damaged or have too much data where
+   * their pixels are.
+   * @throws DiffusionError as `read()`
+   */
+  static async size(input: RawImageInput | RawImage, options?: ReadImageOptions): Promise<ImageSize> {
+    const maxPixels = readOptions(options, 'size()')
+    if (typeof input === 'object' && !isUrl(input) && !isBytes(input)) {
+      const { width, height } = await RawImage.read(input, { maxPixels })
+      return { width, height }
+    }
+    const { bytes, where } = await readPictureBytes(input, 'image', 'The image')
+    const kind = formatOf(bytes, where)
+    return kind === 'PNG' ? pngSize(bytes, where, maxPixels) : sizeWithSharp(bytes, kind, where, maxPixels)
   }
 
   /** The bytes of an image file. Default format: PNG, with `metadata` as text chunks. */

@@ -3,7 +3,9 @@ import { createRequire } from 'node:module'
 import type sharpModule from 'sharp'
 import { DiffusionError } from '../errors.js'
 import { inSlices } from '../files/time-slice.js'
-import { imageError, maxImagePixels } from './image-error.js'
+import { checkImageSize, imageError, maxImagePixels } from './image-error.js'
+import { checkJpegScans } from './jpeg-scans.js'
+import { uprightSize, type ImageSize } from './orientation.js'
 import type { Pixels } from './resize.js'
 
 type Sharp = typeof sharpModule
@@ -21,11 +23,32 @@ function loadSharp(what: string): Sharp {
   }
 }
 
+/**
+ * The size that {@link readWithSharp} gives, from the header.
+ * @throws DiffusionError `ERR_IMAGE_FORMAT` for images that are broken, too large or take too long
+ */
+export async function sizeWithSharp(bytes: Uint8Array, format: string, where: string, maxPixels = maxImagePixels): Promise<ImageSize> {
+  const sharp = loadSharp(`Reading ${format} (${where})`)
+  if (format === 'JPEG') await checkJpegScans(bytes, where)
+  const { width, height, orientation } = await sharp(bytes, { limitInputPixels: false })
+    .metadata()
+    .catch((cause: unknown) => {
+      throw invalidFile(format, where, cause)
+    })
+  checkImageSize(width, height, where, maxPixels)
+  return uprightSize({ width, height }, orientation)
+}
+
+function invalidFile(format: string, where: string, cause: unknown): DiffusionError {
+  return imageError(`${where} is not a valid ${format} file: ${(cause as Error).message}`, {}, cause)
+}
+
 /** Decodes to 8-bit sRGB, rotated by the EXIF orientation. */
-export async function readWithSharp(bytes: Uint8Array, format: string, where: string): Promise<Pixels> {
+export async function readWithSharp(bytes: Uint8Array, format: string, where: string, maxPixels = maxImagePixels): Promise<Pixels> {
+  await sizeWithSharp(bytes, format, where, maxPixels)
   const sharp = loadSharp(`Reading ${format} (${where})`)
   try {
-    const { data, info } = await sharp(bytes, { limitInputPixels: maxImagePixels, failOn: 'truncated' })
+    const { data, info } = await sharp(bytes, { limitInputPixels: maxPixels, failOn: 'truncated' })
       .rotate()
       .toColourspace('srgb')
       .raw({ depth: 'uchar' })
@@ -38,7 +61,7 @@ export async function readWithSharp(bytes: Uint8Array, format: string, where: st
     }
     return pixels.channels === 2 ? await greyAlphaToRgba(pixels) : pixels
   } catch (cause) {
-    throw imageError(`${where} is not a valid ${format} file: ${(cause as Error).message}`, {}, cause)
+    throw invalidFile(format, where, cause)
   }
 }
 

@@ -1,15 +1,17 @@
 /** The Electron entry points with stand-ins for Electron (children/electron.mjs): what is proven is the package's own code, not Electron's. */
 import { spawnSync } from 'node:child_process'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { makeBombs } from '../helpers/bombs'
 import { runChild } from './children/run'
 
 beforeAll(() => {
   if (!existsSync('dist/electron/main.js')) throw new Error('dist/ is missing: run `npm run build:ts` first')
 })
 
-async function scenario(name: string, options: object = {}): Promise<Record<string, any>> {
-  const { code, said, stderr } = await runChild('electron', name, JSON.stringify(options))
+async function scenario(name: string, options: object = {}, folder = ''): Promise<Record<string, any>> {
+  const { code, said, stderr } = await runChild('electron', name, JSON.stringify(options), { env: { LATENT_TEST_FOLDER: folder } })
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
   expect(said).toHaveLength(1)
   return said[0]!
@@ -41,6 +43,24 @@ test('requests beyond the limits of the application or with file names are rejec
   expect(said.function).toMatchObject({ name: 'DataCloneError' })
   expect(said.text).toMatchObject({ name: 'TypeError', message: expect.stringMatching(/image is a Blob, bytes/) as string })
   expect(said.busy).toBe(2)
+})
+
+test('decompression bombs from a page are refused', async () => {
+  const side = 512
+  const { bombs } = await makeBombs(side)
+  const folder = mkdtempSync(path.join(tmpdir(), 'bombs-'))
+  try {
+    bombs.forEach(({ name, bytes }) => writeFileSync(path.join(folder, name), bytes))
+    const { refusals, alive, restarts } = await scenario('bombs', { limits: { maxPixels: side * side } }, folder)
+    expect([alive, restarts]).toEqual([1, 0])
+    for (const { name, says } of bombs) {
+      // The size is compared with the application's limit, too, which names the option.
+      const [code, message] = refusals[name] as [string, string]
+      expect([name, code, message]).toEqual([name, expect.stringMatching(/^ERR_(IMAGE_FORMAT|INVALID_ARG)$/), expect.stringMatching(says)])
+    }
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
 })
 
 test('pages of other origins are rejected, and a page without the preload script gets an error', async () => {

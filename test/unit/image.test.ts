@@ -124,7 +124,6 @@ describe('texts in PNG files', () => {
       pngChunk('tEXt', Buffer.from('no end of keyword')),
       pngChunk('tEXt', Buffer.from('\0no keyword')),
       pngChunk('zTXt', Buffer.from('Bad\0\0not deflate')),
-      pngChunk('zTXt', Buffer.concat([Buffer.from('Bomb\0\0'), deflateSync(Buffer.alloc(8 << 20))])),
       pngChunk('iTXt', Buffer.from('Short\0\0\0')),
       pngChunk('tEXt', Buffer.from('__proto__\0x')),
     )

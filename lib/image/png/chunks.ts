@@ -6,8 +6,8 @@ import { TimeSlice } from '../../files/time-slice.js'
 import { checkImageSize, imageError } from '../image-error.js'
 import { bitDepths, crc32Sliced, pngSignature, type PngHeader } from './format.js'
 
-/** Encoders write one per several kilobytes; millions of empty ones would only cost time. */
-const maxChunks = 1 << 18
+/** Encoders write one per 8 KiB or more: as many as the largest file has. Millions of empty ones would only cost time. */
+const maxChunks = 1 << 16
 const maxTextBytes = 16 << 20
 const maxTextChunks = 1000
 /** Maximum size of a stored profile and of an EXIF block. */
@@ -43,10 +43,10 @@ export interface PngFile {
   texts: { type: string; data: Buffer }[]
 }
 
-function readHeader(data: Buffer, where: string): PngHeader {
+function readHeader(data: Buffer, where: string, maxPixels: number | undefined): PngHeader {
   if (data.length !== 13) throw imageError(`${where} is not a PNG file: the header has ${data.length} bytes`)
   const header = { width: data.readUInt32BE(0), height: data.readUInt32BE(4), bitDepth: data[8]!, colourType: data[9]!, interlaced: data[12] === 1 }
-  checkImageSize(header.width, header.height, where)
+  checkImageSize(header.width, header.height, where, maxPixels)
   if (!bitDepths[header.colourType]?.includes(header.bitDepth))
     throw imageError(`${where}: colour type ${header.colourType} with ${header.bitDepth} bits does not exist`)
   if (data[10] !== 0 || data[11] !== 0 || data[12]! > 1) throw imageError(`${where}: unknown compression, filter or interlace method`)
@@ -91,6 +91,7 @@ function isCritical(type: string): boolean {
 class Collector {
   readonly #where: string
   readonly #bytes: Buffer
+  readonly #maxPixels: number | undefined
   #header: PngHeader | undefined
   #palette: Buffer | undefined
   #transparency: Buffer | undefined
@@ -98,18 +99,20 @@ class Collector {
   readonly #colour: PngColour = { srgb: false, iccp: undefined, gamma: undefined, chromaticities: undefined }
   #dataStart = 0
   #dataEnd = 0
+  #textCount = 0
   #textBytes = 0
   readonly #texts: PngFile['texts'] = []
 
-  constructor(bytes: Buffer, where: string) {
+  constructor(bytes: Buffer, where: string, maxPixels: number | undefined) {
     this.#bytes = bytes
     this.#where = where
+    this.#maxPixels = maxPixels
   }
 
   take({ type, data, start, end }: Chunk): void {
     if (!this.#header && !isCritical(type)) return
     if ((type === 'IHDR') !== (this.#header === undefined)) throw imageError(`${this.#where}: its ${type} chunk is in the wrong place`)
-    if (type === 'IHDR') this.#header = readHeader(data, this.#where)
+    if (type === 'IHDR') this.#header = readHeader(data, this.#where, this.#maxPixels)
     else if (type === 'PLTE') this.#takePalette(data)
     else if (type === 'IDAT') this.#takeData(start, end)
     else if (type === 'tRNS') this.#takeTransparency(data)
@@ -160,8 +163,9 @@ class Collector {
   }
 
   #takeText(type: string, data: Buffer): void {
+    if (++this.#textCount > maxTextChunks) throw imageError(`${this.#where} has more than ${maxTextChunks} texts`)
     this.#textBytes += data.length
-    if (this.#textBytes <= maxTextBytes && this.#texts.length < maxTextChunks) this.#texts.push({ type, data })
+    if (this.#textBytes <= maxTextBytes) this.#texts.push({ type, data })
   }
 
   file(): PngFile {
@@ -182,10 +186,10 @@ class Collector {
   }
 }
 
-/** Checks order, sizes and check sums of all chunks. */
-export async function readChunks(bytes: Uint8Array, where: string): Promise<PngFile> {
+/** Checks order, sizes and check sums of all chunks. `maxPixels`: of the image. */
+export async function readChunks(bytes: Uint8Array, where: string, maxPixels?: number): Promise<PngFile> {
   const file = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  const collector = new Collector(file, where)
+  const collector = new Collector(file, where, maxPixels)
   for await (const chunk of chunksOf(file, where)) collector.take(chunk)
   return collector.file()
 }

@@ -3,6 +3,7 @@ import { promisify } from 'node:util'
 import zlib from 'node:zlib'
 import { hasTables, readProfile } from '../colour/icc.js'
 import { changeToSrgb, spaceOf, type ColourChange } from '../colour/space.js'
+import { imageError } from '../image-error.js'
 import type { Pixels } from '../resize.js'
 import type { PngFile } from './chunks.js'
 import { samplesPerPixel } from './format.js'
@@ -11,12 +12,18 @@ import { readRows, type Pass } from './rows.js'
 const inflate = promisify<Uint8Array, zlib.ZlibOptions, Buffer>(zlib.inflate)
 const maxProfileBytes = 4 << 20
 
-/** The ICC profile of a file; undefined if it is missing, broken or too large. */
-export async function profileOf({ colour: { iccp: chunk } }: PngFile): Promise<Buffer | undefined> {
+/**
+ * The ICC profile of a file; undefined if it is missing or broken.
+ * @throws DiffusionError `ERR_IMAGE_FORMAT` if it is too large
+ */
+export async function profileOf({ colour: { iccp: chunk } }: PngFile, where: string): Promise<Buffer | undefined> {
   if (!chunk) return undefined
   const end = chunk.indexOf(0)
   if (end < 1 || end > 79 || chunk[end + 1] !== 0) return undefined
-  return inflate(chunk.subarray(end + 2), { maxOutputLength: maxProfileBytes }).catch(() => undefined)
+  return inflate(chunk.subarray(end + 2), { maxOutputLength: maxProfileBytes }).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ERR_BUFFER_TOO_LARGE') return undefined
+    throw imageError(`${where}: its colour profile decompresses to more than ${maxProfileBytes} bytes`)
+  })
 }
 
 const isGrey = ({ header: { colourType } }: PngFile) => colourType === 0 || colourType === 4

@@ -93,8 +93,10 @@ class RowReader {
     return imageError(`${this.#where} is truncated: ${this.done} of ${this.total} bytes of image data are present`)
   }
 
-  async take(bytes: Uint8Array, slice: TimeSlice): Promise<void> {
-    for (let at = 0; at < bytes.length && !this.complete;) {
+  /** @returns the number of bytes after the last row */
+  async take(bytes: Uint8Array, slice: TimeSlice): Promise<number> {
+    let at = 0
+    while (at < bytes.length && !this.complete) {
       const pass = this.#passes[0]!
       const taken = Math.min(pass.rowBytes + 1 - this.#filled, bytes.length - at)
       this.#current.set(bytes.subarray(at, at + taken), this.#filled)
@@ -105,6 +107,7 @@ class RowReader {
       this.#finishRow(pass)
       if (slice.over) await slice.next()
     }
+    return bytes.length - at
   }
 
   #finishRow(pass: Pass): void {
@@ -122,21 +125,33 @@ class RowReader {
   }
 }
 
+/** Some encoders write more than the rows. */
+const maxSurplusBytes = 1 << 16
+
+function tooMuchData({ width, height }: PngHeader, where: string): Error {
+  return imageError(`${where}: its image data decompress to over ${maxSurplusBytes} bytes more than ${width}x${height} pixels need`, {
+    width,
+    height,
+  })
+}
+
 /**
- * Calls `emit` with every row of an image, pass by pass; the array is reused for the next row. Data after the last row is ignored.
- * @throws DiffusionError `ERR_IMAGE_FORMAT` if data is missing or broken
+ * Calls `emit` with every row of an image, pass by pass; the array is reused for the next row. Some data after the last row is ignored.
+ * @throws DiffusionError `ERR_IMAGE_FORMAT` if data is missing or broken, or if there is much more than the rows need
  */
 export async function readRows(file: PngFile, emit: (row: Uint8Array, y: number, pass: Pass) => void, where: string): Promise<void> {
   const reader = new RowReader(file.header, emit, where)
   const slice = new TimeSlice()
+  let surplus = 0
   try {
     for await (const piece of inflated(file, where)) {
-      await reader.take(piece, slice)
-      if (reader.complete) return
+      surplus += await reader.take(piece, slice)
+      if (surplus > maxSurplusBytes) throw tooMuchData(file.header, where)
     }
   } catch (cause) {
     const { code, message } = cause as NodeJS.ErrnoException
     if (!code?.startsWith('Z_')) throw cause
+    if (reader.complete) return // only data after the last row is broken
     const rest = await lastBytes(file, where, reader.total, reader.done)
     if (rest) await reader.take(rest, slice)
     if (!reader.complete) throw imageError(`${where} is damaged: its image data cannot be decompressed: ${message}`, {}, cause)

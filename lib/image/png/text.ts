@@ -2,27 +2,29 @@
 import { promisify } from 'node:util'
 import zlib from 'node:zlib'
 import { TimeSlice } from '../../files/time-slice.js'
+import { imageError } from '../image-error.js'
 import type { PngFile } from './chunks.js'
 import { makeChunk } from './format.js'
 
 const inflate = promisify<Uint8Array, zlib.ZlibOptions, Buffer>(zlib.inflate)
 
-/** Maximum bytes of one text, which is decoded without a break. */
+/** Maximum bytes of one text, which is decoded without a break, and of all compressed texts of a file together. */
 const maxTextBytes = 4 << 20
-/** For all compressed texts of a file together, including those that could not be read. */
-const maxInflatedTotal = 16 << 20
 
-/** Inflates texts within a total limit. */
+/** Inflates the texts of a file within their limit. */
 class TextInflater {
-  #left = maxInflatedTotal
+  readonly #where: string
+  #left = maxTextBytes
 
-  /** Undefined if it is broken or too long. */
+  constructor(where: string) {
+    this.#where = where
+  }
+
+  /** Undefined if it is broken. */
   async inflate(bytes: Buffer): Promise<Buffer | undefined> {
-    const limit = Math.min(maxTextBytes, this.#left)
-    if (limit === 0) return undefined
-    const text = await inflate(bytes, { maxOutputLength: limit }).catch((error: NodeJS.ErrnoException) => {
-      if (error.code === 'ERR_BUFFER_TOO_LARGE') this.#left -= limit
-      return undefined
+    const text = await inflate(bytes, { maxOutputLength: Math.max(1, this.#left) }).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ERR_BUFFER_TOO_LARGE') return undefined
+      throw imageError(`${this.#where}: its texts decompress to more than ${maxTextBytes} bytes`)
     })
     this.#left -= text?.length ?? 0
     return text
@@ -48,10 +50,13 @@ async function readText(type: string, data: Buffer, inflater: TextInflater): Pro
   return text && [keyword, text.toString('utf8')]
 }
 
-/** Keyword and text of all text chunks; if a keyword occurs twice, the first counts. Unreadable texts are skipped. */
-export async function readTexts(texts: PngFile['texts']): Promise<Record<string, string>> {
+/**
+ * Keyword and text of all text chunks; if a keyword occurs twice, the first counts. Unreadable texts are skipped.
+ * @throws DiffusionError `ERR_IMAGE_FORMAT` if compressed ones are too long together
+ */
+export async function readTexts({ texts }: PngFile, where: string): Promise<Record<string, string>> {
   const found = new Map<string, string>()
-  const inflater = new TextInflater()
+  const inflater = new TextInflater(where)
   const slice = new TimeSlice()
   for (const { type, data } of texts) {
     const entry = await readText(type, data, inflater)

@@ -22,7 +22,7 @@ import { samplerList, schedulerList } from './a1111-words.js'
 import { HttpError, type Answer } from './errors.js'
 import { Hashes } from './hashes.js'
 import { refuseElsewhere } from './latent-api.js'
-import { decodePicture } from './pictures.js'
+import { readPicture } from './pictures.js'
 import type { RunResult } from './queue.js'
 import { checkLimits, seedsOf } from './requests.js'
 import type { Context } from './server.js'
@@ -108,7 +108,7 @@ class WebUi {
     const { options, rounds } = asked
     const clipSkip = Math.trunc(readNumber(override, 'CLIP_stop_at_last_layers', 1, 100) ?? this.#clipSkip)
     if (clipSkip > 1) options.clipSkip = clipSkip
-    checkLimits({ ...options, count: (options.count ?? 1) * rounds }, info, settings.limits)
+    await checkLimits({ ...options, count: (options.count ?? 1) * rounds }, info, settings.limits)
     const parameters = echo(body)
     const firstSteps = options.steps ?? info.defaults.steps
     const task = this.tasks.add({
@@ -218,7 +218,7 @@ function echo(body: Body): Record<string, unknown> {
 }
 
 async function readInfotext(body: Body, { settings }: Context) {
-  const { metadata } = await RawImage.read(await decodePicture(readText(body, 'image') ?? '', 'image', settings.limits))
+  const { metadata } = await readPicture(readText(body, 'image') ?? '', 'image', settings.limits)
   const info = metadata.parameters ?? ''
   const { prompt, negativePrompt, fields } = parseInfotext(info)
   return { info, items: { ...metadata }, parameters: info === '' ? {} : { Prompt: prompt, 'Negative prompt': negativePrompt, ...fields } }
@@ -229,7 +229,7 @@ const filters = { Lanczos: 'lanczos', Nearest: 'nearest' } as const
 async function upscale(body: Body, { settings }: Context) {
   for (const key of ['gfpgan_visibility', 'codeformer_visibility'])
     if ((readNumber(body, key, 0, 1) ?? 0) > 0) throw unprocessable(`${key}: face restoration is not supported by this server`)
-  const image = await RawImage.read(await decodePicture(readText(body, 'image') ?? '', 'image', settings.limits))
+  const image = await readPicture(readText(body, 'image') ?? '', 'image', settings.limits)
   const name = readText(body, 'upscaler_1') ?? 'None'
   if (name !== 'None' && !Object.hasOwn(filters, name))
     throw unprocessable(`upscaler_1: there is no '${name.slice(0, 100)}'; use None, Lanczos or Nearest`)

@@ -1,8 +1,8 @@
 /** Converts txt2img and img2img requests of AUTOMATIC1111's API to options of the engine. Missing fields use the model's defaults; unknown ones are ignored. */
-import { RawImage, type HostGenerateOptions, type PipelineInfo, type UpscalerName } from 'node-latent-diffusion'
+import { type RawImage, type HostGenerateOptions, type PipelineInfo, type UpscalerName } from 'node-latent-diffusion'
 import { readSampler, schedulerNamed } from './a1111-words.js'
 import { HttpError } from './errors.js'
-import { decodePicture } from './pictures.js'
+import { readPicture } from './pictures.js'
 import { blur, crop, invert, maskedBox, putBack, touched, toGrey, type Box } from './regions.js'
 import { checkLimits, takesStrength } from './requests.js'
 import type { Limits } from './settings.js'
@@ -191,13 +191,13 @@ export async function readImg2img(body: Body, info: PipelineInfo, limits: Limits
   const mode = readWhole(body, 'resize_mode', 0, 3) ?? 0
   if (mode > 1) throw unprocessable(`resize_mode ${mode} is not supported by this server; 0 and 1 are`)
   if (takesStrength(info)) asked.options.strength = readNumber(body, 'denoising_strength', 0, 1) ?? 0.75
-  const given = await RawImage.read(await decodePicture(first, 'init_images', limits))
+  const given = await readPicture(first, 'init_images', limits)
   const { width = given.width, height = given.height } = asked.options
-  checkLimits({ ...asked.options, width, height, count: (asked.options.count ?? 1) * asked.rounds }, info, limits) // checked before resizing
+  await checkLimits({ ...asked.options, width, height, count: (asked.options.count ?? 1) * asked.rounds }, info, limits) // checked before resizing
   const shape = (image: RawImage) => (mode === 1 ? fitCrop(image, width, height) : image)
   const maskText = readText(body, 'mask')
   if (maskText === undefined) return { ...asked, options: { ...asked.options, image: shape(given) } }
-  const grey = await toGrey(await RawImage.read(await decodePicture(maskText, 'mask', limits)))
+  const grey = await toGrey(await readPicture(maskText, 'mask', limits))
   const sized =
     grey.width === given.width && grey.height === given.height ? grey : await grey.resize(given.width, given.height, { filter: 'nearest' })
   const mask = isOn(body, 'inpainting_mask_invert') ? await invert(sized) : sized

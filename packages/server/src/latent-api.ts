@@ -135,7 +135,7 @@ async function createJob(request: FastifyRequest, context: Context, validate: (d
   const model = models.resolve(asked.model)
   const options = await readOptions(asked, files, context)
   const priority = readPriority(request, asked.priority)
-  checkLimits(options, await models.info(model), settings.limits)
+  await checkLimits(options, await models.info(model), settings.limits)
   const again = key && jobs.byKey(key) // created while the model's headers were read
   if (again) return again
   const shown = shownRequest(asked, files)

@@ -1,13 +1,13 @@
 /** The OpenAI images API, `/v1`: generations, edits, variations, models. */
 import multipart from '@fastify/multipart'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { RawImage, type HostGenerateOptions, type ImageFormat, type JobEvent } from 'node-latent-diffusion'
+import { RawImage, type HostGenerateOptions, type ImageFormat, type ImageSize, type JobEvent } from 'node-latent-diffusion'
 import { invalid, notFound, type Answer } from './errors.js'
 import { readParts } from './forms.js'
-import { checkPicture, pictureSize } from './pictures.js'
+import { checkPicture } from './pictures.js'
 import type { RunImage, RunResult } from './queue.js'
 import { transparency } from './regions.js'
-import { checkLimits, seedsOf, stepsOf, takesStrength } from './requests.js'
+import { checkLimits, seedsOf, sizeOf, stepsOf, takesStrength } from './requests.js'
 import type { Context } from './server.js'
 import { clientSignal, openStream } from './streams.js'
 
@@ -207,14 +207,7 @@ function plain(options: Readonly<Record<string, unknown>>): Fields {
 }
 
 /** A small preview, scaled to the size of the image. */
-async function partialOf(
-  { image }: Extract<JobEvent, { type: 'preview' }>,
-  { options, format, compression }: Asked,
-  usual: { width: number; height: number },
-) {
-  const own = options.image instanceof Uint8Array ? pictureSize(options.image) : undefined
-  const width = options.width ?? own?.width ?? usual.width
-  const height = options.height ?? own?.height ?? usual.height
+async function partialOf({ image }: Extract<JobEvent, { type: 'preview' }>, { format, compression }: Asked, { width, height }: ImageSize) {
   return base64(await image.resize(width, height, { filter: 'bicubic' }), format, compression)
 }
 
@@ -224,7 +217,7 @@ async function answer(context: Context, request: FastifyRequest, reply: FastifyR
   const { model, options, size, quality, background, format, compression, partials } = asked
   const info = await models.info(model)
   if (asked.strength !== undefined && takesStrength(info)) options.strength ??= asked.strength
-  checkLimits(options, info, settings.limits)
+  await checkLimits(options, info, settings.limits)
   if (format === 'webp' && Math.max(options.width ?? 0, options.height ?? 0) > 16383) throw invalid('WebP has at most 16383 pixels a side', 'size')
   if (format !== 'png') await base64(new RawImage({ data: new Uint8Array(3), width: 1, height: 1, channels: 3 }), format, 90) // fails early if sharp is missing
   room.admit(request.ip)
@@ -268,6 +261,7 @@ async function answer(context: Context, request: FastifyRequest, reply: FastifyR
     reply,
     async (send, signal) => {
       const steps = stepsOf(options, info)
+      const sizeOfPartials = partials > 0 ? await sizeOf(options, info) : info.defaults
       let sent = 0
       let telling = Promise.resolve()
       if (partials > 0) options.preview = { every: Math.max(1, Math.floor(steps / (partials + 1))) }
@@ -276,7 +270,7 @@ async function answer(context: Context, request: FastifyRequest, reply: FastifyR
         const index = sent++
         telling = telling.then(async () => {
           const type = `${event}.partial_image`
-          const b64 = await partialOf(each, asked, info.defaults)
+          const b64 = await partialOf(each, asked, sizeOfPartials)
           await send({ event: type, data: { type, b64_json: b64, created_at: created, ...shared, partial_image_index: index } })
         })
         telling = telling.catch(() => {}) // a failed preview is ignored

@@ -1,7 +1,6 @@
 /** Checks requests against the limits of the server. */
-import { presets, RawImage, type HostGenerateOptions, type PipelineInfo } from 'node-latent-diffusion'
+import { presets, RawImage, type HostGenerateOptions, type ImageSize, type PipelineInfo } from 'node-latent-diffusion'
 import { invalid } from './errors.js'
-import { pictureSize, type Size } from './pictures.js'
 import type { RunResult } from './queue.js'
 import type { Limits } from './settings.js'
 
@@ -14,15 +13,11 @@ export function stepsOf({ steps, timesteps, schedule, preset }: HostGenerateOpti
   return named?.timesteps?.length ?? named?.steps ?? info.defaults.steps
 }
 
-function sizeOfPicture(given: unknown): Size | undefined {
-  if (given instanceof Uint8Array) return pictureSize(given)
-  return given instanceof RawImage ? { width: given.width, height: given.height } : undefined
-}
-
-function sizeOf(options: HostGenerateOptions, info: PipelineInfo): Size {
+/** The size of a request's images. */
+export async function sizeOf(options: HostGenerateOptions, info: PipelineInfo): Promise<ImageSize> {
   // A label map determines the size before the start image; a depth map after it.
-  const given = [options.semanticMap, options.image, options.depthMap].map(sizeOfPicture).find((size) => size !== undefined)
-  const own = given ?? info.defaults
+  const given = [options.semanticMap, options.image, options.depthMap].find((each) => each instanceof Uint8Array || each instanceof RawImage)
+  const own = given ? await RawImage.size(given) : info.defaults
   return { width: options.width ?? own.width, height: options.height ?? own.height }
 }
 
@@ -46,17 +41,17 @@ function factorOf({ kind, condition }: PipelineInfo): number {
 }
 
 /** Steps and size of the second pass of `hires`. */
-function secondPass({ hires }: HostGenerateOptions, steps: number, { width, height }: Size): Size & { steps: number } {
+function secondPass({ hires }: HostGenerateOptions, steps: number, { width, height }: ImageSize): ImageSize & { steps: number } {
   if (!hires) return { steps: 0, width, height }
   const { scale = 1 } = hires
   return { steps: hires.steps ?? steps, width: hires.width ?? Math.floor(width * scale), height: hires.height ?? Math.floor(height * scale) }
 }
 
 /** Rejects requests beyond the limits. With a second pass, the steps of both count, and the size of the larger. The engine rejects values of wrong types. */
-export function checkLimits(options: HostGenerateOptions, info: PipelineInfo, limits: Limits): void {
+export async function checkLimits(options: HostGenerateOptions, info: PipelineInfo, limits: Limits): Promise<void> {
   const { maxPixels, maxSteps, maxCount, maxTotalSteps } = limits
   const firstSteps = stepsOf(options, info)
-  const first = sizeOf(options, info)
+  const first = await sizeOf(options, info)
   const second = secondPass(options, firstSteps, first)
   const steps = firstSteps + second.steps
   const { count = 1 } = options

@@ -4,7 +4,9 @@
  */
 import { fork } from 'node:child_process'
 import { EventEmitter } from 'node:events'
+import { readdirSync, readFileSync } from 'node:fs'
 import Module, { createRequire } from 'node:module'
+import path from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { RawImage } from '../../../dist/esm.mjs'
@@ -159,6 +161,18 @@ const scenarios = {
     say({ job: (await failure(job)).code, state: host.status.state, handlers: handlers.size })
   },
   /** Messages that no page of ours sends. */
+  async bombs() {
+    const page = await connectDiffusion()
+    const folder = process.env.LATENT_TEST_FOLDER
+    const refusals = {}
+    for (const name of readdirSync(folder).sort()) {
+      const image = new Uint8Array(readFileSync(path.join(folder, name)))
+      const { code, message } = (await failure(page.generate({ ...small, strength: 0.5, image }))) ?? {}
+      refusals[name] = [code, message]
+    }
+    const { images } = await page.generate(small)
+    say({ refusals, alive: images.length, restarts: host.status.restarts })
+  },
   async hostile() {
     let port
     toPreload.once('latent-diffusion:port', ({ ports }) => (port = ports[0]))
