@@ -1305,7 +1305,7 @@ export declare interface LoraReport {
     matched: string[];
     /** Names in the file without a matching layer in this model. */
     unmatched: string[];
-    /** Names in the file that are recognised but not applied, some with their type. */
+    /** Names in the file that are recognised but not applied, some with the reason. Every tensor of the file is in one of the three lists, by its name or its layer's. */
     skipped: string[];
 }
 

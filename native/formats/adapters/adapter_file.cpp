@@ -6,6 +6,7 @@
 
 #include "core/path.h"
 #include "core/text.h"
+#include "formats/adapters/methods.h"
 #include "formats/open.h"
 
 namespace latent::formats {
@@ -165,6 +166,7 @@ void AdapterFile::group() {
         }
     }
     for (AdapterLayer & layer : all) {
+        set_aside_unused(layer);
         // A plain weight belongs to (IA)^3 if its flag is in the file too; otherwise it is not part of an adapter.
         const bool plain = layer.has("weight") && !layer.has("on_input");
         const bool only_alpha = layer.tensors.size() == 1 && layer.has("alpha");

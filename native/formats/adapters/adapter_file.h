@@ -37,6 +37,7 @@ struct AdapterLayer {
     std::map<std::string, const TensorInfo *> tensors;
     double factor = 0;  // scale of a low-rank change from a configuration beside the file; 0: alpha / rank of the file
     std::optional<PeftRotation> rotation;  // from the same configuration
+    std::vector<std::string> unused;       // names of tensors that are in the file but in none of the layer's methods
 
     const TensorInfo * find(const char * role) const;
     bool has(const char * role) const { return find(role) != nullptr; }

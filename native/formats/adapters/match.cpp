@@ -74,6 +74,7 @@ MatchedAdapter match_adapter(AdapterFilePtr file, const LayerNames & names, cons
             matched.skipped.push_back(layer.name + " (" + form + ")");
             continue;
         }
+        for (const std::string & each : layer.unused) matched.skipped.push_back(each + " (in none of the methods of its layer)");
         for (const LayerNames::Layer & target : targets)
             matched.layers.push_back({&layer, target.name, target.part, target.parts});
     }
