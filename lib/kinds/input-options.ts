@@ -92,10 +92,10 @@ function readJson(text: string, fail: Fail): unknown {
 }
 
 const inJson = 'part of --sizes'
-const pixels = { min: 0, max: 2 ** 20, flag: inJson }
 
-/** An object of two numbers of pixels, both required. */
-function pixelPair<const A extends string, const B extends string>(first: A, second: B) {
+/** An object of two numbers of pixels from `min` on, both required. */
+function pixelPair<const A extends string, const B extends string>(first: A, second: B, min: number) {
+  const pixels = { min, max: 2 ** 20, flag: inJson }
   const side = {
     ...number({ ...pixels, required: true }),
     check(value: unknown, name: string): number {
@@ -114,9 +114,9 @@ function pixelPair<const A extends string, const B extends string>(first: A, sec
 const score = number({ min: 0, max: 100, flag: inJson })
 
 const sizeOptions = {
-  original: pixelPair('width', 'height'),
-  crop: pixelPair('top', 'left'),
-  target: pixelPair('width', 'height'),
+  original: pixelPair('width', 'height', 1),
+  crop: pixelPair('top', 'left', 0),
+  target: pixelPair('width', 'height', 1),
   aestheticScore: score,
   negativeAestheticScore: score,
 } satisfies Options<SizeConditioning>

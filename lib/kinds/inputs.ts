@@ -8,7 +8,7 @@ import type { ImageInput } from '../types.js'
 export type Emphasis = 'original' | 'no_norm' | 'comfy'
 
 /**
- * SDXL's size conditioning, in pixels. The model was trained on scaled and cropped images of many sizes, and was given those sizes and crops; these values select which
+ * SDXL's size conditioning, in pixels: sides from 1, margins from 0, up to 1048576. The model was trained on scaled and cropped images of many sizes, and was given those sizes and crops; these values select which
  * of them the result resembles.
  */
 export interface SizeConditioning {

@@ -63,9 +63,10 @@ pipeline::SamplingRequest::DeepCache deep_cache_field(const Json & request) {
     return deep_cache;
 }
 
-std::optional<std::array<double, 2>> pair_field(const Json & value, const char * name) {
+/// Two numbers of pixels.
+std::optional<std::array<double, 2>> pair_field(const Json & value, const char * name, double least) {
     if (!find_field(value, name)) return std::nullopt;
-    const std::vector<double> numbers = numbers_field(value, name, 0, 1 << 20);
+    const std::vector<double> numbers = numbers_field(value, name, least, 1 << 20);
     if (numbers.size() != 2) refuse(name, "must have two numbers");
     return std::array<double, 2>{numbers[0], numbers[1]};
 }
@@ -77,9 +78,9 @@ std::optional<double> score_field(const Json & value, const char * name) {
 
 pipeline::SizeInputs size_inputs(const Json & value) {
     pipeline::SizeInputs sizes;
-    sizes.original = pair_field(value, "original");
-    sizes.crop = pair_field(value, "crop");
-    sizes.target = pair_field(value, "target");
+    sizes.original = pair_field(value, "original", 1);
+    sizes.crop = pair_field(value, "crop", 0);
+    sizes.target = pair_field(value, "target", 1);
     sizes.score = score_field(value, "aestheticScore");
     sizes.negative_score = score_field(value, "negativeAestheticScore");
     return sizes;

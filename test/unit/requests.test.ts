@@ -96,6 +96,27 @@ describe('requests', () => {
     expect((await requestOf(info, { prompt: 'a' })).options).toMatchObject({ refinerSwitchAt: 0.8 })
   })
 
+  test('text: sides of the size conditioning are positive, what is cropped off is not negative', async () => {
+    const info = infoOf('text', { condition: { sizes: 'base' } })
+    const refusal = (sizes: unknown) => requestOf(info, { prompt: 'a', sizes } as never)
+    for (const name of ['original', 'target']) {
+      for (const side of ['width', 'height']) {
+        for (const value of [0, -1, 0.5, 2 ** 20 + 1, NaN, Infinity]) {
+          const wrong = refusal({ [name]: { width: 8, height: 8, [side]: value } })
+          await expect(wrong).rejects.toThrow(
+            expect.objectContaining({ code: 'ERR_INVALID_ARG', message: expect.stringContaining(`${name}.${side}`) }),
+          )
+        }
+      }
+    }
+    for (const side of ['top', 'left'])
+      await expect(refusal({ crop: { top: 0, left: 0, [side]: -1 } })).rejects.toMatchObject({ code: 'ERR_INVALID_ARG' })
+    const least = { original: { width: 1, height: 1 }, target: { width: 1, height: 1 }, crop: { top: 0, left: 0 } }
+    expect((await requestOf(info, { prompt: 'a', sizes: least })).request).toMatchObject({
+      sizes: { original: [1, 1], target: [1, 1], crop: [0, 0] },
+    })
+  })
+
   test('class: one window with the class number, no negative', async () => {
     const { request, options } = await requestOf(infoOf('class'), { classId: 'tench', width: 64, height: 32 })
     expect(request.prompt).toEqual({ chunks: [{ ids: [0], weights: [1] }], emphasis: 'original', clipSkip: 0, truncated: false })
