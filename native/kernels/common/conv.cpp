@@ -39,6 +39,15 @@ public:
     }
     int64_t width() const { return width_; }
 
+    /// Starts to load what tile() adds.
+    void expect(int64_t pixel, int64_t count, int64_t column, int columns) const {
+        if (!e_.residual) return;
+        for (int64_t r = 0; r < count; ++r) {
+            const char * at = reinterpret_cast<const char *>(e_.residual + (pixel + r) * width_ + column);
+            for (int64_t b = 0; b < columns * 4; b += kLine) prefetch(at + b);
+        }
+    }
+
     /// `count` pixels of a tile; `scales` of the output channels of each half, or null.
     void tile(int64_t pixel, int64_t count, int64_t column, int columns, const float * sums, const float * gates,
               const float * const * scales) const {
@@ -93,50 +102,56 @@ private:
 };
 
 /// The algorithm, shared by all element types. Product:
-///   groups(); scales(panel): of output channels, or null; unit() and rows(): of Taps
-///   prepare(half, panel, group): prepares the group's part of a panel
-///   multiply(half, at, group, columns, accumulate, c): the tile whose input pixels are `at`
-///   prepare_side(half, panel), add_side(half, pixel, columns, c): the same for the side product, if has_side()
-/// Half 1 is the gate of a geglu, computed together with the values.
+///   groups(); scales(panel): of output channels, or null; unit() and rows(): of Taps; panel_bytes(): of a group, all taps
+///   prepare(place, places, panel, group): prepares the group's part of a panel, one of `places`
+///   multiply(place, at, group, columns, accumulate, c): the tile whose input pixels are `at`
+///   prepare_side(place, places, panel), add_side(place, pixel, columns, c): the same for the side product, if has_side()
+/// In a geglu, every panel of values has the next place for that of its gates, which are computed together with them.
 template <typename Product>
 void run(Product & product, const ConvShape & s, const Finish & finish, Share share) {
     const Groups groups = product.groups();
     const int count = groups.count();
     const int rows = product.rows();
     const int64_t tile = rows * kTileColumns;  // floats
-    const Schedule plan(s, finish.width(), rows, count > 1, share.threads);
     const int halves = finish.width() < s.out ? 2 : 1;
+    const Schedule plan(s, finish.width(), rows, count > 1, held_bytes(product.cache_bytes()) / (product.panel_bytes() * halves),
+                        share.threads);
+    const int places = static_cast<int>(plan.panels_each) * halves;
     const Taps taps(s, product.unit(), rows);
     float * sums =
         static_cast<float *>(scratch(Scratch::sums, static_cast<size_t>(plan.sum_tiles() * halves * tile) * sizeof(float)));
     int64_t at[kMaxTaps * kMostTileRows];
 
-    int64_t packed = -1;  // the panel that is prepared, if it has a single group
+    int64_t packed = -1;  // the first of the panels that are prepared, if they have a single group
     const int64_t end = plan.tasks() * (share.thread + 1) / share.threads;
     for (int64_t index = plan.tasks() * share.thread / share.threads; index < end;) {
         const Schedule::Task task = plan.next(index, end);
-        const int64_t panel = task.panel, first = task.first, last = task.last, column = panel * kTileColumns;
-        const int columns = static_cast<int>(std::min<int64_t>(kTileColumns, finish.width() - column));
-        const int64_t gates = panel + finish.width() / kTileColumns;
-        const float * const scales[2] = {product.scales(panel), halves > 1 ? product.scales(gates) : nullptr};
+        const int64_t gate = finish.width() / kTileColumns;  // from a panel of values to that of its gates
         for (int g = 0; g < count; ++g) {
             const Group group = groups.at(g);
             const bool last_group = g + 1 == count;
-            if (count > 1 || packed != panel) {
-                for (int half = 0; half < halves; ++half) {
-                    product.prepare(half, half ? gates : panel, group);
-                    if (last_group && product.has_side()) product.prepare_side(half, half ? gates : panel);
-                }
-                packed = panel;
+            for (int place = 0; place < task.panels * halves && (count > 1 || packed != task.panel); ++place) {
+                const int64_t panel = task.panel + place / halves + place % halves * gate;
+                product.prepare(place, places, panel, group);
+                if (last_group && product.has_side()) product.prepare_side(place, places, panel);
             }
-            for (int64_t pixel = first; pixel < last; pixel += rows) {
-                float * c = sums + (count > 1 ? (pixel - first) / rows * halves * tile : 0);
+            packed = task.panel;
+            for (int64_t pixel = task.first; pixel < task.last; pixel += rows) {
+                float * c = sums + (count > 1 ? (pixel - task.first) / rows * halves * tile : 0);
                 taps.find(pixel, group.first_tap, group.last_tap, at);
-                for (int half = 0; half < halves; ++half) product.multiply(half, at, group, columns, g > 0, c + half * tile);
-                if (!last_group) continue;
-                for (int half = 0; half < halves && product.has_side(); ++half)
-                    product.add_side(half, pixel, columns, c + half * tile);
-                finish.tile(pixel, std::min<int64_t>(rows, last - pixel), column, columns, c, c + tile, scales);
+                for (int64_t panel = task.panel; panel < task.panel + task.panels; ++panel) {
+                    const int64_t column = panel * kTileColumns;
+                    const int columns = static_cast<int>(std::min<int64_t>(kTileColumns, finish.width() - column));
+                    const int place = static_cast<int>(panel - task.panel) * halves;
+                    if (last_group) finish.expect(pixel, std::min<int64_t>(rows, task.last - pixel), column, columns);
+                    for (int half = 0; half < halves; ++half)
+                        product.multiply(place + half, at, group, columns, g > 0, c + half * tile);
+                    if (!last_group) continue;
+                    for (int half = 0; half < halves && product.has_side(); ++half)
+                        product.add_side(place + half, pixel, columns, c + half * tile);
+                    const float * const scales[2] = {product.scales(panel), halves > 1 ? product.scales(panel + gate) : nullptr};
+                    finish.tile(pixel, std::min<int64_t>(rows, task.last - pixel), column, columns, c, c + tile, scales);
+                }
             }
         }
     }
@@ -176,17 +191,21 @@ public:
         return {s.taps(), taps, s.in, std::min(s.in, (steps + count - 1) / count * step)};
     }
     Groups groups() const { return groups_of(tiles_, s_, w_.block); }
+    int64_t panel_bytes() const { return panel_bytes_of(tiles_, groups()); }
+    int64_t cache_bytes() const { return tiles_.panel_bytes; }
+    static int64_t panel_bytes_of(const TileSet & tiles, const Groups & groups) {
+        return groups.taps_each * tiles.lanes(groups.channels_each) * kTileColumns * 4;
+    }
     const float * scales(int64_t) const { return nullptr; }
     int64_t unit() const { return row_bytes_; }
     int rows() const { return tiles_.rows; }
 
-    void prepare(int half, int64_t panel, const Group & group) {
-        const Scratch use = half == 0 ? Scratch::panel : Scratch::gate_panel;
+    void prepare(int place, int places, int64_t panel, const Group & group) {
         PanelPart part;
         part.lanes = tiles_.lanes(group.channels);
         const int64_t bytes = (group.last_tap - group.first_tap) * part.lanes * kTileColumns * 4;
-        uint8_t * out = static_cast<uint8_t *>(scratch(use, static_cast<size_t>(bytes)));
-        panels_[half] = out;
+        uint8_t * out = static_cast<uint8_t *>(scratch(Scratch::panels, static_cast<size_t>(places * bytes))) + place * bytes;
+        panels_[place] = out;
         const int64_t step = rows_step(), end = group.first_channel + group.channels;
         for (int64_t channel = group.first_channel; channel < end; channel += step) {
             const int64_t channels = std::min(step, end - channel);
@@ -203,38 +222,39 @@ public:
         }
     }
 
-    void multiply(int half, const int64_t * at, const Group & group, int columns, bool accumulate, float * c) const {
+    void multiply(int place, const int64_t * at, const Group & group, int columns, bool accumulate, float * c) const {
         const void * rows[kMaxTaps * kMostTileRows];
         const int taps = group.last_tap - group.first_tap;
         const uint8_t * x = x_ + group.first_channel * tiles_.element_bytes();
         for (int i = 0; i < taps * tiles_.rows; ++i) rows[i] = at[i] < 0 ? zeros_ : x + at[i];
         const int64_t lanes = tiles_.lanes(group.channels);
         if (narrow_) {
-            const float * panel = reinterpret_cast<const float *>(panels_[half]);
+            const float * panel = reinterpret_cast<const float *>(panels_[place]);
             return tiles_.multiply_narrow(taps, lanes, rows, panel, columns, accumulate, c);
         }
-        tiles_.multiply(taps, lanes, rows, panels_[half], columns, accumulate, c);
+        tiles_.multiply(taps, lanes, rows, panels_[place], columns, accumulate, c);
     }
 
     bool has_side() const { return static_cast<bool>(side_); }
-    void prepare_side(int half, int64_t panel) {
+    void prepare_side(int place, int places, int64_t panel) {
         PanelPart part;
         part.lanes = tiles_.lanes(side_.w.k);
-        void * out = scratch(half == 0 ? Scratch::side_panel : Scratch::side_gate_panel,
-                             static_cast<size_t>(part.lanes * kTileColumns * 4));
-        side_panels_[half] = out;
+        const int64_t bytes = part.lanes * kTileColumns * 4;
+        uint8_t * out =
+            static_cast<uint8_t *>(scratch(Scratch::side_panels, static_cast<size_t>(places * bytes))) + place * bytes;
+        side_panels_[place] = out;
         for (part.column = 0; part.column < kTileColumns; part.column += 16) {
             int64_t stride = 0;
             const void * rows = weight_rows(side_.w, 1, panel * kTileColumns + part.column, 0, side_.w.k, &stride);
             tiles_.pack_weights(rows, stride, side_.w.k, 1, 0, 1, part, out);
         }
     }
-    void add_side(int half, int64_t pixel, int columns, float * c) const {
+    void add_side(int place, int64_t pixel, int columns, float * c) const {
         const void * rows[kMostTileRows];
         const uint8_t * x = static_cast<const uint8_t *>(side_.x);
         const int64_t count = std::min<int64_t>(tiles_.rows, s_.pixels() - pixel);
         for (int64_t i = 0; i < tiles_.rows; ++i) rows[i] = i < count ? x + (pixel + i) * side_.row_bytes : zeros_;
-        tiles_.multiply(1, tiles_.lanes(side_.w.k), rows, side_panels_[half], columns, true, c);
+        tiles_.multiply(1, tiles_.lanes(side_.w.k), rows, side_panels_[place], columns, true, c);
     }
 
     /// Bytes of the rows that are converted at once.
@@ -307,8 +327,8 @@ private:
     int64_t row_bytes_;
     const uint8_t * zeros_;
     bool narrow_;  // so few output channels that multiply_narrow() computes them
-    const uint8_t * panels_[2] = {nullptr, nullptr};
-    const void * side_panels_[2] = {nullptr, nullptr};
+    const uint8_t * panels_[2 * kMostPanels] = {};
+    const void * side_panels_[2 * kMostPanels] = {};
 };
 
 /// Weights packed at load, activations quantised.
@@ -327,19 +347,21 @@ public:
         const int64_t most = std::clamp<int64_t>(set_.panel_bytes / tap_bytes(), 1, kMaxTaps);
         return {w_.taps, std::min(w_.taps, static_cast<int>(most)), w_.channels, w_.channels};
     }
+    int64_t panel_bytes() const { return w_.panel_bytes(); }
+    int64_t cache_bytes() const { return set_.panel_bytes; }
     const float * scales(int64_t panel) const { return w_.scales(panel); }
     int64_t unit() const { return 1; }
     int rows() const { return set_.tile_rows; }
     bool has_side() const { return false; }
-    void prepare_side(int, int64_t) {}
+    void prepare_side(int, int, int64_t) {}
     void add_side(int, int64_t, int, float *) const {}
 
-    void prepare(int half, int64_t panel, const Group & group) {
-        panels_[half] = w_.panel(panel) + group.first_tap * tap_bytes();
-        sums_[half] = w_.sums(panel) + group.first_tap * blocks_.count * kTileColumns;
+    void prepare(int place, int, int64_t panel, const Group & group) {
+        panels_[place] = w_.panel(panel) + group.first_tap * tap_bytes();
+        sums_[place] = w_.sums(panel) + group.first_tap * blocks_.count * kTileColumns;
     }
 
-    void multiply(int half, const int64_t * at, const Group & group, int columns, bool accumulate, float * c) const {
+    void multiply(int place, const int64_t * at, const Group & group, int columns, bool accumulate, float * c) const {
         const uint8_t * rows[kMaxTaps * kMostTileRows];
         const Int8Scale * scales[kMaxTaps * kMostTileRows];
         const int taps = group.last_tap - group.first_tap;
@@ -347,7 +369,7 @@ public:
             rows[i] = at[i] < 0 ? zeros_ : x_ + at[i] * blocks_.row_bytes();
             scales[i] = at[i] < 0 ? no_scales_ : scales_ + at[i] * blocks_.count;
         }
-        set_.multiply(taps, blocks_, rows, scales, panels_[half], sums_[half], columns, accumulate, c);
+        set_.multiply(taps, blocks_, rows, scales, panels_[place], sums_[place], columns, accumulate, c);
     }
 
 private:
@@ -361,8 +383,8 @@ private:
     const Int8Scale * scales_ = nullptr;
     const uint8_t * zeros_ = nullptr;
     const Int8Scale * no_scales_ = nullptr;
-    const int8_t * panels_[2] = {nullptr, nullptr};
-    const float * sums_[2] = {nullptr, nullptr};
+    const int8_t * panels_[2 * kMostPanels] = {};
+    const float * sums_[2 * kMostPanels] = {};
 };
 
 }  // namespace
@@ -393,20 +415,24 @@ int64_t conv_scratch(const TileSet & tiles, const ConvShape & s, int64_t side) {
     for (const int64_t block : {int64_t{1}, int64_t{256}}) {  // for weights of any type
         const Groups groups = StoredProduct::groups_of(tiles, s, block);
         const bool grouped = groups.count() > 1;
-        const int64_t panel = groups.taps_each * tiles.lanes(groups.channels_each) * kTileColumns * 4;
-        const int64_t sums = Schedule(s, s.out, tiles.rows, grouped, 1).sum_tiles() * tiles.rows * kTileColumns * 4;
+        const int64_t panel = StoredProduct::panel_bytes_of(tiles, groups);
+        const int64_t panels =
+            std::max(2 * panel, std::min(held_bytes(tiles.panel_bytes), (s.out + kTileColumns - 1) / kTileColumns * panel));
+        const int64_t sums = Schedule(s, s.out, tiles.rows, grouped, 1, 1).sum_tiles() * tiles.rows * kTileColumns * 4;
         // Copies of rows and of incomplete panels, which sets with deep products make.
         const int64_t blocks = s.in / (4 * Int8Blocks::kMostLanes) + 1, deep = tiles.lanes(tiles.depth) * 4;
         const int64_t copies =
             tiles.depth > 2 ? groups.taps_each *
                                   (tiles.rows * (tiles.lanes(groups.channels_each) * 4 + 2 * deep) + blocks * deep * kTileColumns)
                             : 0;
-        most = std::max(most, copies + 2 * (panel + sums) + StoredProduct::rows_bytes(tiles, s, block) + tiles.lanes(s.in) * 4);
+        most = std::max(most, copies + (s.taps() == 1 ? panels : 2 * panel) + 2 * sums +
+                                  StoredProduct::rows_bytes(tiles, s, block) + tiles.lanes(s.in) * 4);
     }
     if (side == 0) return most;
     // Its panels, and the rows of weights, the float32 row and the row of zeros where they are longer; copies of rows as above.
     const int64_t lanes = tiles.lanes(side) * 4, copied = tiles.depth > 2 ? tiles.rows * (lanes + 8 * tiles.depth) : 0;
-    return most + 2 * lanes * kTileColumns + side * (16 * tiles.element_bytes() + 4) + lanes + copied;
+    const int64_t places = std::min<int64_t>(2 * kMostPanels, (s.out + kTileColumns - 1) / kTileColumns + 1);
+    return most + places * lanes * kTileColumns + side * (16 * tiles.element_bytes() + 4) + lanes + copied;
 }
 
 }  // namespace latent::kernels

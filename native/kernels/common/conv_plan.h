@@ -106,16 +106,24 @@ struct Groups {
     }
 };
 
+constexpr int kMostPanels = 8;  // that are multiplied with a tile's rows one after the other
+
+/// Bytes of panels that stay in the cache beside more rows and results than a single panel has; `cache`: bytes of that one.
+inline int64_t held_bytes(int64_t cache) {
+    return cache * 5 / 8;
+}
+
 /// How output pixels and panels of 64 output channels are distributed.
 struct Schedule {
     static constexpr int64_t kLeast = 48;       // pixels per chunk: fewer are not worth a task
     static constexpr int64_t kMost = 1024;      // pixels per chunk with one tap
     static constexpr int64_t kMostSums = 4096;  // pixels per chunk whose sums are kept between groups: 1 MB
     int64_t rows, tiles, panels, chunk, chunks, pixels;
+    int64_t panels_each = 1;       // of a task
     bool grouped, chunk_by_chunk;  // else panel by panel
 
-    /// `tile_rows`: pixels of a tile.
-    Schedule(const ConvShape & s, int64_t width, int tile_rows, bool sums_kept, int threads)
+    /// `tile_rows`: pixels of a tile; `held`: panels that stay in the cache.
+    Schedule(const ConvShape & s, int64_t width, int tile_rows, bool sums_kept, int64_t held, int threads)
         : rows(tile_rows), pixels(s.pixels()), grouped(sums_kept) {
         panels = (width + kTileColumns - 1) / kTileColumns;
         tiles = (pixels + rows - 1) / rows;
@@ -130,22 +138,31 @@ struct Schedule {
         chunks = std::clamp<int64_t>(chunks, 1, std::max<int64_t>(1, tiles * rows / kLeast));
         chunk = std::max<int64_t>(1, (tiles + chunks - 1) / chunks) * rows;
         chunks = (pixels + chunk - 1) / chunk;
+        if (!chunk_by_chunk || grouped) return;
+        // Several panels to a task write longer runs of a row, and read as long ones of what is added to it; as many as leave
+        // every thread the same number of tasks.
+        const auto even_with = [&](int64_t each) {
+            return chunks % threads == 0 || (panels % each == 0 && panels / each * chunks % threads == 0);
+        };
+        panels_each = std::clamp<int64_t>(held, 1, std::min<int64_t>(panels, kMostPanels));
+        while (panels_each > 1 && !even_with(panels_each)) --panels_each;
     }
-    /// One panel and the pixels [first, last).
+    /// Some panels and the pixels [first, last).
     struct Task {
-        int64_t panel, first, last;
+        int64_t panel, panels, first, last;
     };
-    int64_t tasks() const { return panels * chunks; }
+    int64_t across() const { return (panels + panels_each - 1) / panels_each; }
+    int64_t tasks() const { return across() * chunks; }
     /// Task `index`, merged with the following tasks of the same panel before `end` as long as their sums can be kept. Advances
     /// `index`.
     Task next(int64_t & index, int64_t end) const {
-        const int64_t panel = chunk_by_chunk ? index % panels : index / chunks;
-        const int64_t first = chunk_by_chunk ? index / panels : index % chunks;
+        const int64_t panel = (chunk_by_chunk ? index % across() : index / chunks) * panels_each;
+        const int64_t first = chunk_by_chunk ? index / across() : index % chunks;
         int64_t count = 1;
         if (!chunk_by_chunk) count = std::min(chunks - first, end - index);
         if (grouped) count = std::min(count, std::max<int64_t>(1, kMostSums / chunk));
         index += count;
-        return {panel, first * chunk, std::min((first + count) * chunk, pixels)};
+        return {panel, std::min(panels_each, panels - panel), first * chunk, std::min((first + count) * chunk, pixels)};
     }
     /// Sums are kept between groups; with a single group, one tile is enough.
     int64_t sum_tiles() const { return grouped ? std::max(chunk / rows, std::min(tiles, kMostSums / rows)) : 1; }

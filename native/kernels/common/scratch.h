@@ -6,10 +6,8 @@ namespace latent::kernels {
 
 /// Uses of a thread's scratch memory. Functions that call each other need different ones.
 enum class Scratch {
-    panel,
-    gate_panel,
-    side_panel,
-    side_gate_panel,
+    panels,
+    side_panels,
     sums,
     weight_rows,
     float_row,
