@@ -307,14 +307,15 @@ private:
             const void * source = base + (first + r) * w.row_bytes;
             const char * next = static_cast<const char *>(source) + w.row_bytes;
             for (int64_t b = 0; b < w.offset(count); b += kLine) prefetch(next + b);
-            Element type = w.type;
-            if (type == Element::other) {
+            if (w.type != Element::other) {
+                tiles_.convert_row(source, w.type, count, count, target);
+            } else if (own == Element::f32) {
+                w.to_float(source, reinterpret_cast<float *>(target), count);
+            } else if (!tiles_.convert_blocks || !tiles_.convert_blocks(w.blocks, source, count, target)) {
                 float * full = static_cast<float *>(scratch(Scratch::float_row, static_cast<size_t>(count) * sizeof(float)));
                 w.to_float(source, full, count);
-                source = full;
-                type = Element::f32;
+                tiles_.convert_row(full, Element::f32, count, count, target);
             }
-            tiles_.convert_row(source, type, count, count, target);
         }
         return out;
     }

@@ -18,6 +18,7 @@ struct Matrix {
     // For Element::other:
     void (*to_float)(const void * blocks, float * out, int64_t count) = nullptr;
     int64_t block = 1, block_bytes = 0;  // elements and bytes of a block; k is a multiple of the former
+    Block blocks = Block::unknown;
 
     /// Offset in bytes of element `at`, the first of a block, in a row.
     int64_t offset(int64_t at) const {

@@ -18,6 +18,9 @@ constexpr int kMostSegments = 64;  // of one product; convolutions with more tap
 /// Element type of a stored matrix row.
 enum class Element { f32, f16, bf16, other };
 
+/// ggml's block types that a set may convert by itself.
+enum class Block { unknown, q4_0, q5_0, q8_0, q4_k, q5_k, q6_k };
+
 /// Columns `column` to `column` + 15 of a panel with `lanes` lanes per tap, from lane `first_lane` on. first_lane is a multiple
 /// of 4, and so are the channels of every part but the last.
 struct PanelPart {
@@ -64,6 +67,9 @@ struct TileSet {
     /// panel[segment][kNarrowColumns][lanes] are read along the lanes, because the columns do not fill a vector.
     void (*multiply_narrow)(int64_t segments, int64_t lanes, const void * const * rows, const float * panel, int columns,
                             bool accumulate, float * c) = nullptr;
+    /// Converts a row of k weights in whole blocks to the set's type, faster than through float32, if not null. False for types
+    /// that it does not know.
+    bool (*convert_blocks)(Block type, const void * blocks, int64_t k, void * target) = nullptr;
     /// Called by a thread before and after its products, if not null.
     void (*begin)() = nullptr;
     void (*end)() = nullptr;

@@ -3,6 +3,7 @@
 #include "kernels/common/tile.h"
 
 #if defined(__x86_64__) || defined(_M_X64)
+#include "kernels/x86/blocks_avx512bf16.h"
 #include "kernels/x86/exp_avx512.h"
 #include "kernels/x86/transpose_avx512.h"
 
@@ -296,6 +297,7 @@ const TileSet & tiles_avx512bf16() noexcept {
     static const TileSet set = [] {
         TileSet s = {"avx512_bf16", true, multiply, pack_tokens, pack_weights, convert_row, softmax, scale_columns<Avx512>};
         s.multiply_even = multiply_even;
+        s.convert_blocks = convert_blocks_avx512bf16;
         return s;
     }();
     return set;
