@@ -9,6 +9,7 @@ import { getVersions } from './devices.js'
 import { writeInfotext } from '../infotext/fields.js'
 import { runJob, type JobHooks } from '../native/job.js'
 import { nativeLatents } from './latents.js'
+import type { TinyWarnings } from './tiny-autoencoders.js'
 import { findLoras, partialWarnings, promptLoras, toLoraOptions } from './loras.js'
 import type {
   NativeAdapter,
@@ -51,6 +52,7 @@ export interface GenerateContext extends InputContext {
   lorasChanged: () => boolean
   loraDirectory: string | undefined
   hub: LoadOptions['hub']
+  tiny: TinyWarnings
 }
 
 /** Everything passed to the engine except the sampling options. */
@@ -158,7 +160,9 @@ async function gather(resolved: ResolvedGenerate, context: GenerateContext, lora
   const own = await gatherInputs(resolved.inputs, context, resolved.signal, positive)
   const { size, frame, start, mask, warnings } = await settleSize(resolved, info, own)
   checkRows(start?.shape ?? own.inputs.imageShape, resolved.count)
-  const all = [...resolved.warnings, ...warnings, ...(own.warnings ?? []), ...adapterWarnings]
+  const { vae, previewVae } = context.tiny
+  const stages = resolved.preview?.method === 'taesd' ? [...vae, ...previewVae] : vae
+  const all = [...resolved.warnings, ...warnings, ...(own.warnings ?? []), ...adapterWarnings, ...stages]
   return {
     ...own,
     size,

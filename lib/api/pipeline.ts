@@ -14,10 +14,11 @@ import { runJob, untilAborted } from '../native/job.js'
 import { wrapLatents, type Latents } from './latents.js'
 import { guarded } from '../native/call.js'
 import { loadEmbeddings } from './embeddings.js'
+import { tinyWarnings } from './tiny-autoencoders.js'
 import { findLoras, resolveLoraDirectory } from './loras.js'
 import type { NativeAdapter, NativePipeline } from '../native/contract.js'
 import { readCall, shared } from '../options/common.js'
-import { modelKinds, resolveLoad, type ResolvedLoad } from '../options/load.js'
+import { modelKinds, resolveLoad } from '../options/load.js'
 import { checkLoras, type CheckedLora } from '../options/loras.js'
 import { checkOptions, nativeFields, omit, option, pick, readOptions, type Options } from '../options/option.js'
 import { conditionerOf, describeParts } from '../model/spec.js'
@@ -105,7 +106,7 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
   /** Number of setLoras() calls, and the end of the last one; they run one after another. */
   #lorasAsked = 0
   #lorasSettled: Promise<unknown> = Promise.resolve()
-  readonly #files: Pick<ResolvedLoad, 'hub'> & { loraDirectory: string | undefined }
+  readonly #files: Pick<GenerateContext, 'hub' | 'loraDirectory' | 'tiny'>
   /** Description of the model: kind, conditioning, spec, parameters and weight types by part, defaults, samplers. */
   readonly info: PipelineInfo<K>
 
@@ -117,7 +118,7 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
     model: LoadedModel,
     info: PipelineInfo<K>,
     makeTokenizer: () => Promise<PipelineTokenizer>,
-    files: Pick<ResolvedLoad, 'hub'> & { loraDirectory: string | undefined },
+    files: Pick<GenerateContext, 'hub' | 'loraDirectory' | 'tiny'>,
   ) {
     this.#model = model
     this.#files = files
@@ -135,13 +136,14 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
   static load(source?: ModelSource, options?: LoadOptions): Promise<DiffusionPipeline>
   static async load(source?: ModelSource, options?: LoadOptions): Promise<DiffusionPipeline> {
     const load = resolveLoad(options, 'load()')
-    const files = { hub: load.hub, loraDirectory: await resolveLoraDirectory(load.loraDirectory) }
+    const loraDirectory = await resolveLoraDirectory(load.loraDirectory)
     const model = await LoadedModel.load(source, load, 'pipeline')
     try {
       const info = checkKind(readInfo(model.native), load, model)
       const stored = guarded(() => model.native.tokenizer())
       const embeddings = await loadEmbeddings(load, info, load)
       const makeTokenizer = await PipelineTokenizer.prepare(stored, model.source, info, embeddings)
+      const files = { hub: load.hub, loraDirectory, tiny: await tinyWarnings(model.source, info) }
       return new PipelineOf(model, info, makeTokenizer, files) as DiffusionPipeline
     } catch (error) {
       await model.dispose()

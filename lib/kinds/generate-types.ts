@@ -301,9 +301,17 @@ export interface GenerateWarning {
   /**
    * `WARN_MASK_EMPTY`: the mask selects nothing. `WARN_MASK_FULL`: it selects everything. `WARN_ADAPTER_IGNORED`: an adapter in a prompt (`<lora:name:1>`) was not
    * applied. `WARN_ADAPTER_PARTIAL`: parts of an adapter file do not match a layer of this model or have an unsupported type. `WARN_NEGATIVE_IGNORED`: the negative
-   * prompt has no effect, because `guidanceScale` is 1, or an input of the network.
+   * prompt has no effect, because `guidanceScale` is 1, or an input of the network. `WARN_VAE_FAMILY`: by its name, the tiny autoencoder is for the latents of
+   * another family (TAESD with SDXL, TAESDXL with Stable Diffusion 1.x or 2.x).
    */
-  code: 'WARN_MASK_EMPTY' | 'WARN_MASK_FULL' | 'WARN_ADAPTER_IGNORED' | 'WARN_ADAPTER_PARTIAL' | 'WARN_NEGATIVE_IGNORED' | (string & {})
+  code:
+    | 'WARN_MASK_EMPTY'
+    | 'WARN_MASK_FULL'
+    | 'WARN_ADAPTER_IGNORED'
+    | 'WARN_ADAPTER_PARTIAL'
+    | 'WARN_NEGATIVE_IGNORED'
+    | 'WARN_VAE_FAMILY'
+    | (string & {})
   message: string
 }
 

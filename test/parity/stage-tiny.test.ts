@@ -1,5 +1,5 @@
 /** The tiny autoencoder (TAESD) through Autoencoder: its two files, diffusers' folder, GGUF; exact tiles; in place of a model's own first stage; previews. */
-import { copyFileSync, rmSync } from 'node:fs'
+import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { Autoencoder, convert, DiffusionPipeline, estimateMemory, UnsupportedModelError, type LoadOptions, type RawImage } from '../../lib/index'
 import { input, loadCase, loadExpected, maxDifference, strided } from '../helpers/golden'
@@ -114,6 +114,84 @@ test('as the first stage of a model', async () => {
     model.remove()
     tiny.remove()
   }
+})
+
+/** A file of the tiny autoencoder in safetensors, with a title in its metadata. */
+function titled(source: string, target: string, title: string): void {
+  const bytes = readFileSync(source)
+  const end = 8 + Number(bytes.readBigUInt64LE())
+  const header = JSON.stringify({ ...(JSON.parse(bytes.toString('utf8', 8, end)) as object), __metadata__: { 'modelspec.title': title } })
+  const text = Buffer.from(header.padEnd(Math.ceil(header.length / 8) * 8))
+  const length = Buffer.alloc(8)
+  length.writeBigUInt64LE(BigInt(text.length))
+  writeFileSync(target, Buffer.concat([length, text, bytes.subarray(end)]))
+}
+
+describe('a tiny autoencoder for the latents of another family', () => {
+  const tiny = goldenModel(name, 'diffusers')
+  const own = path.join(tiny.folder, 'diffusion_pytorch_model.safetensors')
+  const models = Object.fromEntries(['sd1', 'sd2-v', 'sdxl-base'].map((one) => [one, goldenModel(one, 'diffusers')]))
+  const place = (...parts: string[]) => path.join(tiny.folder, 'named', ...parts)
+  beforeAll(() => {
+    const files = ['taesd_decoder', 'taesdxl_decoder', 'TAESD-XL', 'sdxl_taesd', 'taesd3', 'nothing'].map((stem) => [`${stem}.safetensors`])
+    for (const parts of [
+      ...files,
+      ['models--someone--taesdxl', 'snapshots', '0123abcd', 'diffusion_pytorch_model.safetensors'],
+      ['taesd', 'taesdxl.safetensors'],
+    ]) {
+      mkdirSync(path.dirname(place(...parts)), { recursive: true })
+      copyFileSync(own, place(...parts))
+    }
+    titled(own, place('titled.safetensors'), 'TAESDXL 1.2')
+    titled(own, place('taesd.safetensors'), 'made with taesdxl')
+  })
+  afterAll(() => [tiny, ...Object.values(models)].forEach((model) => model.remove()))
+
+  const generated = async (model: string, files: { vae?: string; previewVae?: string }, method?: 'taesd' | 'linear') => {
+    await using pipe = await DiffusionPipeline.load({ model: models[model]!.folder, ...files }, exact)
+    const preview = method ? { preview: { method, onPreview: () => undefined } } : {}
+    const { warnings } = await pipe.generate({ prompt: 'a', steps: 1, width: 64, height: 64, seed: 1, ...preview })
+    return warnings
+  }
+
+  test.each([
+    ['sdxl-base', ['taesd_decoder.safetensors'], 'TAESD'],
+    ['sdxl-base', ['taesdxl_decoder.safetensors'], undefined],
+    ['sdxl-base', ['taesd3.safetensors'], undefined],
+    ['sdxl-base', ['nothing.safetensors'], undefined],
+    ['sdxl-base', ['taesd', 'taesdxl.safetensors'], undefined],
+    ['sdxl-base', ['taesd.safetensors'], 'TAESD'],
+    ['sd1', ['taesd_decoder.safetensors'], undefined],
+    ['sd1', ['taesdxl_decoder.safetensors'], 'TAESDXL'],
+    ['sd1', ['TAESD-XL.safetensors'], 'TAESDXL'],
+    ['sd1', ['sdxl_taesd.safetensors'], 'TAESDXL'],
+    ['sd1', ['titled.safetensors'], 'TAESDXL'],
+    ['sd2-v', ['models--someone--taesdxl', 'snapshots', '0123abcd', 'diffusion_pytorch_model.safetensors'], 'TAESDXL'],
+  ])('%s with %j', async (model, parts, found) => {
+    const warnings = await generated(model, { vae: place(...parts) })
+    expect(warnings.map(({ code }) => code)).toEqual(found ? ['WARN_VAE_FAMILY'] : [])
+    if (found) expect(warnings[0]!.message).toMatch(new RegExp(`^vae: ${parts.at(-1)!.replaceAll('.', '\\.')} is a ${found} by its name`))
+  })
+
+  test('of previews, where they are asked for', async () => {
+    const previewVae = place('taesdxl_decoder.safetensors')
+    expect(await generated('sd1', { previewVae })).toEqual([])
+    expect(await generated('sd1', { previewVae }, 'linear')).toEqual([])
+    expect(await generated('sd1', { previewVae }, 'taesd')).toMatchObject([
+      { code: 'WARN_VAE_FAMILY', message: expect.stringMatching(/^previewVae: /) as string },
+    ])
+    expect(await generated('sdxl-base', { previewVae }, 'taesd')).toEqual([])
+  })
+
+  test('a folder of diffusers says it in its configuration', async () => {
+    const folder = place('folder')
+    mkdirSync(folder)
+    copyFileSync(own, path.join(folder, 'diffusion_pytorch_model.safetensors'))
+    const config = JSON.parse(readFileSync(path.join(tiny.folder, 'config.json'), 'utf8')) as object
+    writeFileSync(path.join(folder, 'config.json'), JSON.stringify({ ...config, _name_or_path: 'madebyollin/taesd' }))
+    expect(await generated('sdxl-base', { vae: folder })).toMatchObject([{ code: 'WARN_VAE_FAMILY' }])
+    expect(await generated('sd1', { vae: folder })).toEqual([])
+  })
 })
 
 test('a decoder alone decodes and says so; an encoder alone is rejected', async () => {

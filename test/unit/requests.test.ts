@@ -61,6 +61,7 @@ function listener(info: PipelineInfo): { context: GenerateContext; calls: Call[]
     loras: [],
     settleLoras: () => Promise.resolve([]),
     lorasChanged: () => false,
+    tiny: { vae: [], previewVae: [] },
     loraDirectory: undefined,
   }
   return { context: context as unknown as GenerateContext, calls }
