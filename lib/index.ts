@@ -52,6 +52,8 @@ export {
   type TensorValues,
 } from './api/tensors.js'
 export { convert, type ConvertReport } from './api/convert.js'
+export { listEmbeddings, type ListedEmbedding, type ListEmbeddingsOptions } from './api/embeddings.js'
+export { listLoras, type ListedLora } from './api/loras.js'
 export {
   listModels,
   pullModel,

@@ -1235,6 +1235,48 @@ export declare interface LayoutResolvedOptions extends ResolvedCommon, ResolvedI
 
 /** The models in the cache. */
 export declare function listModels(options?: CacheOptions): Promise<CachedModel[]>;
+/** A textual inversion that prompts may name. */
+export declare interface ListedEmbedding {
+    /** The word in prompts; letter case does not matter. */
+    name: string;
+    path: string;
+    /** Number of vectors: the tokens that the word takes of a prompt's window. */
+    vectors: number;
+    /** Numbers per vector, for each text encoder in the file. */
+    widths: readonly number[];
+    /** Whether the model of {@link ListEmbeddingsOptions.info} reads it; absent without `info`. */
+    fits?: boolean;
+}
+
+/** An adapter that prompts may name. */
+export declare interface ListedLora {
+    /** As in `<lora:name:1>`: the file's name without its extension. */
+    name: string;
+    path: string;
+}
+
+/**
+ * The textual inversions in an `embeddingDirectory`, by the names of the files and at most about 10,000 words: what prompts may name after `load({ embeddingDirectory })`. Only the headers of the
+ * files are read. Other files and damaged ones are left out. Of several words with the same name, the first that fits counts.
+ * @param directory a path or `file:` URL
+ * @throws DiffusionError `ERR_IO` if the folder cannot be read; RangeError if `directory` is a file
+ */
+export declare function listEmbeddings(directory: string | URL, options?: ListEmbeddingsOptions): Promise<ListedEmbedding[]>;
+
+/** Options of {@link listEmbeddings}. */
+export declare interface ListEmbeddingsOptions {
+    /** The model, from `inspect()` or `pipe.info`. */
+    info?: PipelineInfo;
+}
+
+/**
+ * The adapters in a `loraDirectory` and its subfolders: what prompts may name after `load({ loraDirectory })`. Up to 100,000 entries and eight levels of folders are looked at; links to folders are
+ * not followed. Of files with the same name, the one that counts is listed. The files themselves are not read.
+ * @param directory a path or `file:` URL
+ * @throws DiffusionError `ERR_IO` if a folder cannot be read; RangeError if `directory` is a file
+ */
+export declare function listLoras(directory: string | URL): Promise<ListedLora[]>;
+
 
 /** Options of {@link DiffusionPipeline.load}. */
 export declare interface LoadOptions extends CallOptions {

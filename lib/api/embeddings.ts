@@ -1,10 +1,11 @@
 /** Reads textual inversion files in all their formats. */
-import { readdir, stat } from 'node:fs/promises'
+import { readdir } from 'node:fs/promises'
 import path from 'node:path'
 import { DiffusionError, ModelFormatError } from '../errors.js'
-import { resolveFile, type ResolveOptions } from '../model/sources.js'
+import { ioError } from '../files/regular-file.js'
+import { resolveFile, resolveFolder, type ResolveOptions } from '../model/sources.js'
 import type { ResolvedLoad } from '../options/load.js'
-import { invalidRange, invalidType } from '../options/validate.js'
+import { invalidType, knownKeys, show } from '../options/validate.js'
 import { EmbeddingTable, type Embedding } from '../text/embeddings.js'
 import type { PipelineInfo } from '../types.js'
 import { openTensors, type TensorFile, type TensorInfo } from './tensors.js'
@@ -71,48 +72,63 @@ function misfit(file: string, tensors: readonly TensorInfo[], { widths }: Embedd
   )
 }
 
-async function readWord(file: TensorFile, tensors: readonly TensorInfo[], form: EmbeddingForm): Promise<Omit<Embedding, 'name'>> {
+/** The number of vectors of a word, and the tensor for each text encoder; undefined if it is for other ones. */
+function fit(tensors: readonly TensorInfo[], { widths }: EmbeddingForm): { count: number; taken: TensorInfo[] } | undefined {
   const sizes = tensors.map(vectorsOf)
   const { count } = sizes[0] ?? { count: 0 }
   // SDXL's refiner reads the vectors for the second of two encoders.
-  const taken = form.widths.map((width) => sizes.findIndex((size) => size?.width === width && size.count === count))
-  if (count < 1 || count > maxVectors || taken.includes(-1)) throw misfit(file.path, tensors, form)
+  const taken = widths.flatMap((width) => tensors[sizes.findIndex((size) => size?.width === width && size.count === count)] ?? [])
+  return count < 1 || count > maxVectors || taken.length < widths.length ? undefined : { count, taken }
+}
+
+async function readWord(file: TensorFile, tensors: readonly TensorInfo[], form: EmbeddingForm): Promise<Omit<Embedding, 'name'>> {
+  const { count, taken } = fit(tensors, form) ?? {}
+  if (count === undefined || !taken) throw misfit(file.path, tensors, form)
   if (count > form.room)
     throw new ModelFormatError(
       `${path.basename(file.path)}: the embedding has ${count} vectors; a window of the text encoder has room for ${form.room}`,
     )
   const encoders: Float32Array[] = []
-  for (const i of taken) encoders.push(await file.read(tensors[i]!.name, { as: 'float32' }))
+  for (const { name } of taken) encoders.push(await file.read(name, { as: 'float32' }))
   if (encoders.some((numbers) => numbers.some((number) => !Number.isFinite(number))))
     throw new ModelFormatError(`${path.basename(file.path)}: the embedding contains values that are not finite`)
   return { count, encoders }
 }
 
+/** The names of a word in prompts. The only word of a file may be called by the file's name, too. */
+function namesOf(name: string, tensors: readonly TensorInfo[], words: number, stem: string): Set<string> {
+  if (name === '') return new Set([stem])
+  return new Set(words === 1 && !tensors[0]!.name.startsWith('bundle_emb.') ? [name, stem] : [name])
+}
+
+const stemOf = (file: string) => path.basename(file).replace(extension, '')
+
 async function readWords(place: string, given: string | undefined, form: EmbeddingForm): Promise<Embedding[]> {
   using file = await openTensors(place)
-  const stem = path.basename(place).replace(extension, '')
   const words = wordsOf(file)
   if (words.length === 0) throw misfit(place, [], form)
   const found: Embedding[] = []
   for (const { name, tensors } of words) {
     const word = await readWord(file, tensors, form)
-    const names =
-      given !== undefined ? [given] : name === '' ? [stem] : words.length === 1 && !tensors[0]!.name.startsWith('bundle_emb.') ? [name, stem] : [name]
-    for (const each of new Set(names)) found.push({ name: each, ...word })
+    const names = given === undefined ? namesOf(name, tensors, words.length, stemOf(place)) : [given]
+    for (const each of names) found.push({ name: each, ...word })
   }
   return found
 }
 
-/** The embeddings for this model in a folder; other files and embeddings for other models are skipped. */
-async function readFolder(folder: string, form: EmbeddingForm): Promise<Embedding[]> {
-  const found: Embedding[] = []
-  for (const name of (await readdir(folder)).filter((one) => extension.test(one)).sort()) {
+/** What `read` finds in the files of a folder; those that it refuses are skipped. */
+async function readFolder<T>(folder: string, read: (file: string) => Promise<T[]>): Promise<T[]> {
+  const entries = await readdir(folder).catch((cause: unknown) => {
+    throw ioError('The folder', folder, cause)
+  })
+  const found: T[] = []
+  for (const name of entries.filter((one) => extension.test(one)).sort()) {
     if (found.length >= maxEmbeddings) break
-    const other = (error: unknown): Embedding[] => {
+    const other = (error: unknown): T[] => {
       if (error instanceof DiffusionError) return []
       throw error
     }
-    found.push(...(await readWords(path.join(folder, name), undefined, form).catch(other)))
+    found.push(...(await read(path.join(folder, name)).catch(other)))
   }
   return found
 }
@@ -130,9 +146,62 @@ export async function loadEmbeddings(
   for (const [i, { path: place, name }] of listed.entries())
     all.push(...(await readWords(await resolveFile(place, `embeddings[${i}]`, options), name, form)))
   if (embeddingDirectory !== undefined) {
-    const folder = await resolveFile(embeddingDirectory, 'embeddingDirectory')
-    if (!(await stat(folder)).isDirectory()) throw invalidRange(`embeddingDirectory: ${folder} is a file; pass its folder`)
-    all.push(...(await readFolder(folder, form)))
+    const folder = await resolveFolder(embeddingDirectory, 'embeddingDirectory')
+    all.push(...(await readFolder(folder, (file) => readWords(file, undefined, form)))) // embeddings for other models are skipped
   }
   return all.length > 0 ? new EmbeddingTable(all) : undefined
+}
+
+/** A textual inversion that prompts may name. */
+export interface ListedEmbedding {
+  /** The word in prompts; letter case does not matter. */
+  name: string
+  path: string
+  /** Number of vectors: the tokens that the word takes of a prompt's window. */
+  vectors: number
+  /** Numbers per vector, for each text encoder in the file. */
+  widths: readonly number[]
+  /** Whether the model of {@link ListEmbeddingsOptions.info} reads it; absent without `info`. */
+  fits?: boolean
+}
+
+/** Options of {@link listEmbeddings}. */
+export interface ListEmbeddingsOptions {
+  /** The model, from `inspect()` or `pipe.info`. */
+  info?: PipelineInfo
+}
+
+/** The words of a file by its header. A file whose tensors are no vectors has none. */
+async function listWords(place: string, info: PipelineInfo | undefined): Promise<ListedEmbedding[]> {
+  using file = await openTensors(place)
+  const words = wordsOf(file).map(({ name, tensors }) => ({ name, tensors, sizes: tensors.flatMap((tensor) => vectorsOf(tensor) ?? []) }))
+  const isWord = ({ tensors, sizes }: (typeof words)[number]) =>
+    sizes.length === tensors.length && sizes.every(({ count, width }) => count >= 1 && count <= maxVectors && width >= 1)
+  if (!words.every(isWord)) return []
+  const form = info && embeddingForm(info)
+  // A file is read as a whole.
+  const fits = form !== undefined && words.every(({ tensors }) => (fit(tensors, form)?.count ?? Infinity) <= form.room)
+  return words.flatMap(({ name, tensors, sizes }) =>
+    [...namesOf(name, tensors, words.length, stemOf(place))].map((each) => ({
+      name: each,
+      path: place,
+      vectors: sizes[0]!.count,
+      widths: sizes.map(({ width }) => width),
+      ...(info ? { fits } : {}),
+    })),
+  )
+}
+
+/**
+ * The textual inversions in an `embeddingDirectory`, by the names of the files and at most about 10,000 words: what prompts may name after `load({ embeddingDirectory })`. Only the headers of the
+ * files are read. Other files and damaged ones are left out. Of several words with the same name, the first that fits counts.
+ * @param directory a path or `file:` URL
+ * @throws DiffusionError `ERR_IO` if the folder cannot be read; RangeError if `directory` is a file
+ */
+export async function listEmbeddings(directory: string | URL, options?: ListEmbeddingsOptions): Promise<ListedEmbedding[]> {
+  const { info } = knownKeys(options, 'listEmbeddings()', ['info']) as ListEmbeddingsOptions
+  const conditioners: unknown = (info as Partial<PipelineInfo> | null | undefined)?.spec?.conditioners
+  const isInfo = Array.isArray(conditioners) && conditioners.length <= 100 && conditioners.every((each) => typeof each === 'object' && each !== null)
+  if (info !== undefined && !isInfo) throw invalidType(`info must be the description of a model, from inspect() or pipe.info, not ${show(info)}`)
+  return readFolder(await resolveFolder(directory, 'directory'), (file) => listWords(file, info))
 }

@@ -1,7 +1,8 @@
 /** Adapters: their options, their files, and those named in a prompt. */
 import { readdir, stat } from 'node:fs/promises'
 import path from 'node:path'
-import { resolveFile, type ResolveOptions } from '../model/sources.js'
+import { ioError } from '../files/regular-file.js'
+import { resolveFile, resolveFolder, type ResolveOptions } from '../model/sources.js'
 import type { NativeAdapter } from '../native/contract.js'
 import { nearestName } from '../options/suggest.js'
 import type { CheckedLora } from '../options/loras.js'
@@ -16,10 +17,25 @@ const extension = /\.(safetensors|gguf|pt|pth|ckpt|bin)$/i
 
 /** The folder of the adapters that prompts name. */
 export async function resolveLoraDirectory(value: unknown): Promise<string | undefined> {
-  if (value === undefined) return undefined
-  const folder = await resolveFile(value, 'loraDirectory')
-  if (!(await stat(folder)).isDirectory()) throw invalidRange(`loraDirectory: ${folder} is a file; pass its folder`)
-  return folder
+  return value === undefined ? undefined : resolveFolder(value, 'loraDirectory')
+}
+
+/** An adapter that prompts may name. */
+export interface ListedLora {
+  /** As in `<lora:name:1>`: the file's name without its extension. */
+  name: string
+  path: string
+}
+
+/**
+ * The adapters in a `loraDirectory` and its subfolders: what prompts may name after `load({ loraDirectory })`. Up to 100,000 entries and eight levels of folders are looked at; links to folders are
+ * not followed. Of files with the same name, the one that counts is listed. The files themselves are not read.
+ * @param directory a path or `file:` URL
+ * @throws DiffusionError `ERR_IO` if a folder cannot be read; RangeError if `directory` is a file
+ */
+export async function listLoras(directory: string | URL): Promise<ListedLora[]> {
+  const files = await filesOf(await resolveFolder(directory, 'directory'))
+  return [...files].map(([name, file]) => ({ name, path: file }))
 }
 
 /** Their files; those on a hub are downloaded. */
@@ -40,7 +56,9 @@ async function filesOf(folder: string): Promise<Map<string, string>> {
   const waiting: [string, number][] = [[folder, 0]]
   let seen = 0
   for (const [place, depth] of waiting) {
-    const entries = await readdir(place, { withFileTypes: true })
+    const entries = await readdir(place, { withFileTypes: true }).catch((cause: unknown) => {
+      throw ioError('The folder', place, cause)
+    })
     for (const entry of entries.sort((a, b) => (a.name < b.name ? -1 : 1))) {
       if (++seen > maxEntries) return files
       const file = path.join(place, entry.name)

@@ -108,6 +108,13 @@ export async function resolveFile(file: unknown, name: string, options: ResolveO
   return (await toPlace(file, name, role, () => resolveHub(options.hub), options)).path
 }
 
+/** The same for a folder of files. */
+export async function resolveFolder(folder: unknown, name: string): Promise<string> {
+  const place = await resolveFile(folder, name)
+  if (!(await stat(place)).isDirectory()) throw invalidRange(`${name}: ${place} is a file; pass its folder`)
+  return place
+}
+
 function isParts(source: ModelSource): source is ModelFiles {
   return typeof source === 'object' && source !== null && !Array.isArray(source) && !ArrayBuffer.isView(source) && !isUrl(source)
 }

@@ -97,6 +97,8 @@ const calls: Record<string, Sound> = {
   // Measures for a fifth of a second and more where it is asked for nothing else.
   measurePeak: onModule(() => [{ seconds: 0.001, threads: 1, signal }], { without: [...emptyObjects, 'true', 'a getter that throws'] }),
   measureBandwidth: onModule(() => [{ seconds: 0.001, threads: 1, signal }], { without: [...emptyObjects, 'true', 'a getter that throws'] }),
+  listEmbeddings: onModule(() => [model.folder, {}]),
+  listLoras: onModule(() => [model.folder]),
   openTensors: onModule(() => [model.file, {}]),
   parseInfotext: onModule(() => ['a\nSteps: 20, Sampler: Euler, Seed: 1']),
   pullModel: onModule(() => ['hf:owner/name', { ...hub(), signal }]),

@@ -3,7 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { freemem, totalmem } from 'node:os'
 import path from 'node:path'
 import { parseInfotext, RawImage, type HostedModel, type JobEvent, type PipelineInfo } from 'node-latent-diffusion'
-import { listEmbeddings, listLoras, vaeOf } from './a1111-files.js'
+import { embeddingsOf, lorasOf, vaeOf } from './a1111-files.js'
 import {
   latentUpscalers,
   missing,
@@ -297,8 +297,8 @@ export function a1111Api(context: Context, tasks: Tasks) {
     const upscalers = ['None', 'Lanczos', 'Nearest'].map((name) => ({ name, model_name: null, model_path: null, model_url: null, scale: 4 }))
     get('/upscalers', 'Upscalers of extra-single-image', () => upscalers)
     get('/latent-upscale-modes', 'Upscalers of latents for the second pass', () => latentUpscalers.map((name) => ({ name })))
-    get('/loras', 'Adapters that prompts may name: <lora:name:1>', () => listLoras(ui.loading))
-    get('/embeddings', 'Textual inversions that prompts may name', async () => listEmbeddings(ui.loading, await ui.info()))
+    get('/loras', 'Adapters that prompts may name: <lora:name:1>', () => lorasOf(ui.loading))
+    get('/embeddings', 'Textual inversions that prompts may name', async () => embeddingsOf(ui.loading, await ui.info()))
     get('/sd-vae', 'The autoencoder of the model, if it was loaded with one of its own', () => {
       const vae = vaeOf(ui.loading)
       return vae === undefined ? [] : [{ model_name: vae, filename: vae }]
