@@ -17,6 +17,7 @@ export { RawImage, type EncodeOptions, type ImageFormat, type RawImageData, type
 export type { ImageSize } from './image/orientation.js'
 export type { ResizeFilter } from './image/resize.js'
 export { formatInfotext, parseInfotext, type Infotext, type InfotextValue } from './infotext/infotext.js'
+export { ownTimings } from './api/timings.js'
 export { presets, type Preset } from './api/presets.js'
 export { createSolver, Solver, type Evaluation, type SolverOptions } from './api/solver.js'
 export { createNoise, type NoiseOptions } from './api/noise.js'
@@ -51,9 +52,9 @@ export {
   type TensorType,
   type TensorValues,
 } from './api/tensors.js'
-export { convert, type ConvertReport } from './api/convert.js'
 export { listEmbeddings, type ListedEmbedding, type ListEmbeddingsOptions } from './api/embeddings.js'
 export { listLoras, type ListedLora } from './api/loras.js'
+export { convert, type ConvertReport } from './api/convert.js'
 export {
   listModels,
   pullModel,

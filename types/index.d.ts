@@ -926,6 +926,8 @@ export declare interface HostedModel extends Omit<LoadOptions, 'signal' | 'onPro
 export declare interface HostEvents {
     /** The engine crashed during a job. The job rejects with the same error. */
     crash: [error: EngineExitedError];
+    /** The engine has loaded a model, for a job or {@link DiffusionHost.load}, in `ms` milliseconds; a download is included. */
+    loaded: [model: string, ms: number];
     status: [status: HostStatus];
 }
 
@@ -1233,8 +1235,6 @@ export declare interface LayoutResolvedOptions extends ResolvedCommon, ResolvedI
     boxes: readonly LayoutBox[];
 }
 
-/** The models in the cache. */
-export declare function listModels(options?: CacheOptions): Promise<CachedModel[]>;
 /** A textual inversion that prompts may name. */
 export declare interface ListedEmbedding {
     /** The word in prompts; letter case does not matter. */
@@ -1277,6 +1277,8 @@ export declare interface ListEmbeddingsOptions {
  */
 export declare function listLoras(directory: string | URL): Promise<ListedLora[]>;
 
+/** The models in the cache. */
+export declare function listModels(options?: CacheOptions): Promise<CachedModel[]>;
 
 /** Options of {@link DiffusionPipeline.load}. */
 export declare interface LoadOptions extends CallOptions {
@@ -1682,6 +1684,14 @@ export declare class OutOfMemoryError extends DiffusionError {
     readonly least: MemoryPlan | undefined;
     constructor(message: string, details?: Readonly<Record<string, unknown>>, options?: ErrorOptions);
 }
+
+/**
+ * The milliseconds of one call, of which calls that ran together have equal parts of those that they share (`loadMs`, `sampleMs`), so that the sums over calls are the time of the engine: for
+ * statistics.
+ * @param timings of a result; `sharedBy` may be absent, as in results of older workers
+ * @throws TypeError or RangeError with code `ERR_INVALID_ARG` for what is no such object
+ */
+export declare function ownTimings(timings: Omit<Timings, 'sharedBy'> & Partial<Timings>): Omit<Timings, 'sharedBy'>;
 
 /**
  * Reads the text as the web UI does: lines without parameters belong to the prompt. A line of fewer than 3 or more than 1000 fields is not a parameter line.
@@ -2565,7 +2575,7 @@ export declare interface TextResolvedOptions extends ResolvedCommon, ResolvedIma
 
 /**
  * Milliseconds spent in each phase. Calls that run together ({@link HostOptions.maxBatch}) share the time of sampling, and of loading weights in it: these are the
- * same for all of them, not a part for each.
+ * same for all of them, not a part for each, which {@link ownTimings} gives.
  */
 export declare interface Timings {
     loadMs: number;

@@ -135,7 +135,9 @@ class Engine {
     let pipeline = this.#pipelines.get(name)
     if (!pipeline) {
       const { source, options } = readModel(model)
+      const began = performance.now()
       pipeline = await DiffusionPipeline.load(source, { ...options, signal, onProgress })
+      this.#port.send({ type: 'loaded', model: name, ms: performance.now() - began })
       this.#pipelines.set(name, pipeline)
     }
     return pipeline

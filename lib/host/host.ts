@@ -85,10 +85,12 @@ export interface HostStatus {
 export interface HostEvents {
   /** The engine crashed during a job. The job rejects with the same error. */
   crash: [error: EngineExitedError]
+  /** The engine has loaded a model, for a job or {@link DiffusionHost.load}, in `ms` milliseconds; a download is included. */
+  loaded: [model: string, ms: number]
   status: [status: HostStatus]
 }
 
-const events = ['crash', 'status'] as const satisfies (keyof HostEvents)[]
+const events = ['crash', 'loaded', 'status'] as const satisfies (keyof HostEvents)[]
 const hostKeys = ['isolate', 'models', 'maxModels', 'maxBatch', 'maxQueue', 'idleMs', 'onCrash', 'execArgv'] as const
 
 function startOf(isolate: NonNullable<HostOptions['isolate']>, execArgv: unknown) {
@@ -157,6 +159,7 @@ export class DiffusionHost implements AsyncDisposable {
       idleMs: o.idleMs === undefined ? 0 : checkInteger(o.idleMs, 'idleMs', { min: 0, max: 2 ** 31 - 1 }),
       changed: () => this.#announce(),
       crashed: (error) => void this.#events.emit('crash', error),
+      loaded: (model, ms) => void this.#events.emit('loaded', model, ms),
     })
   }
 

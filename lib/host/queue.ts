@@ -40,6 +40,7 @@ export interface QueueSettings {
   idleMs: number
   changed(): void
   crashed(error: EngineExitedError): void
+  loaded(model: string, ms: number): void
 }
 
 /** A started engine. */
@@ -303,6 +304,7 @@ export class EngineQueue {
       engine.pid = message.pid
       return this.#pump()
     }
+    if (message.type === 'loaded') return this.#settings.loaded(message.model, message.ms)
     const current = this.#current
     if (message.type === 'preview') engine.handle.send({ type: 'seen', id: message.id })
     const aside = this.#asides.get(message.id)

@@ -285,7 +285,7 @@ export type ResolvedOptions<K extends ModelKind = ModelKind> = [ModelKind] exten
 
 /**
  * Milliseconds spent in each phase. Calls that run together ({@link HostOptions.maxBatch}) share the time of sampling, and of loading weights in it: these are the
- * same for all of them, not a part for each.
+ * same for all of them, not a part for each, which {@link ownTimings} gives.
  */
 export interface Timings {
   loadMs: number

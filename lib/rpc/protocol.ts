@@ -4,7 +4,7 @@ import type { Wire } from './wire.js'
 import type { WireError } from './wire-error.js'
 
 /** Both sides must use the same version. They come from one package, so a different number means that two copies of it are installed. */
-export const protocolVersion = 2
+export const protocolVersion = 3
 
 /** Maximum number of previews sent without acknowledgement; further ones are dropped. */
 export const previewCredit = 2
@@ -48,6 +48,8 @@ export type EngineMessage =
   | { type: 'hello'; protocol: number; pid: number }
   | { type: 'progress'; id: number; progress: Progress }
   | { type: 'preview'; id: number; image: Wire; step: number; steps: number; index: number }
+  /** A model has been loaded, in `ms` milliseconds. */
+  | { type: 'loaded'; model: string; ms: number }
   /** `models`: the loaded models. */
   | { type: 'result'; id: number; value: Wire; models: string[] }
   | { type: 'error'; id: number; error: WireError; models: string[] }

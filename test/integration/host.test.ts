@@ -259,6 +259,20 @@ describe('a lost engine', () => {
     expect((await host.generate(small)).images).toHaveLength(1)
   })
 
+  test('loading a model is an event, also in the next engine', async () => {
+    const host = hostWith()
+    const loads: [string, number][] = []
+    host.on('loaded', (...load) => loads.push(load))
+    await host.generate(small)
+    await host.generate(small)
+    expect(loads).toEqual([['default', expect.any(Number)]])
+    const lost = new Promise((resolve) => host.once('crash', resolve))
+    process.kill(host.status.pid!, 'SIGKILL')
+    await lost
+    await host.load()
+    expect(loads.map(([model, ms]) => [model, ms > 0])).toEqual(Array(2).fill(['default', true]))
+  })
+
   test('lost between jobs: the next job starts a new engine', async () => {
     const host = hostWith()
     await host.generate(small)

@@ -97,6 +97,7 @@ const calls: Record<string, Sound> = {
   // Measures for a fifth of a second and more where it is asked for nothing else.
   measurePeak: onModule(() => [{ seconds: 0.001, threads: 1, signal }], { without: [...emptyObjects, 'true', 'a getter that throws'] }),
   measureBandwidth: onModule(() => [{ seconds: 0.001, threads: 1, signal }], { without: [...emptyObjects, 'true', 'a getter that throws'] }),
+  ownTimings: onModule(() => [{ loadMs: 0, encodeMs: 1, sampleMs: 4, decodeMs: 1, sharedBy: 2 }]),
   listEmbeddings: onModule(() => [model.folder, {}]),
   listLoras: onModule(() => [model.folder]),
   openTensors: onModule(() => [model.file, {}]),

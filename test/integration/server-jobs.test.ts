@@ -266,6 +266,9 @@ test('requests that are made together are answered like single ones', async () =
     const { text } = await ask(one, '/metrics')
     expect(Number(/^latent_stage_seconds_sum{stage="sample"} (\S+)$/m.exec(text)?.[1])).toBeCloseTo(seconds, 6)
     expect(text).toMatch(/^# HELP latent_stage_seconds .*equal parts/m)
+    // The first request loaded the model.
+    expect(text).toMatch(/^latent_model_load_seconds_count 1$/m)
+    expect(Number(/^latent_model_load_seconds_sum (\S+)$/m.exec(text)?.[1])).toBeGreaterThan(0)
   } finally {
     await one.close()
   }

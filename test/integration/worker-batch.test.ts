@@ -152,6 +152,7 @@ whereRedis('worker-batch')('jobs that are made together', () => {
     expect(metric('latent_stage_seconds_sum{stage="sample"}')).toBeCloseTo((common + timings[3]!.sampleMs) / 1000, 6)
     expect(metric('latent_stage_seconds_count{stage="sample"}')).toBe(4)
     expect(metric('latent_stage_seconds_sum{stage="decode"}')).toBeCloseTo(sum(timings.map(({ decodeMs }) => decodeMs)) / 1000, 6)
+    expect(metric('latent_model_load_seconds_count')).toBe(1)
     expect(metric('latent_step_seconds_sum')).toBeCloseTo((common / 4 + timings[3]!.sampleMs / 3) / 1000, 6)
   })
 

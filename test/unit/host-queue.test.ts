@@ -20,6 +20,7 @@ function queueWith(settings: { maxModels?: number; maxBatch?: number; idleMs?: n
     idleMs: settings.idleMs ?? 0,
     changed: () => {},
     crashed: () => {},
+    loaded: () => {},
   })
   const ends: Record<string, unknown> = {}
   const task = (model: string, type: 'load' | 'tokenize' | 'unload'): Task => ({

@@ -1,6 +1,7 @@
 /** `/metrics` for Prometheus. */
 import type { FastifyInstance } from 'fastify'
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
+import { ownTimings } from 'node-latent-diffusion'
 import { toAnswer } from './errors.js'
 import type { Context } from './server.js'
 
@@ -28,7 +29,7 @@ export function serveMetrics(app: FastifyInstance, { room, models }: Context): v
   })
   const load = new Histogram({
     name: 'latent_model_load_seconds',
-    help: 'Time to read weights during a request (memory low); loading a model before its first request is not counted',
+    help: 'Time to load a model, and to read weights during a request (memory low)',
     buckets: seconds,
     registers,
   })
@@ -82,6 +83,7 @@ export function serveMetrics(app: FastifyInstance, { room, models }: Context): v
       this.inc(models.host.status.restarts)
     },
   })
+  models.host.on('loaded', (_, ms) => load.observe(ms / 1000))
   room.on('settled', (run, result, error) => {
     const outcome = result ? 'succeeded' : toAnswer(error).error.code === 'ERR_CANCELLED' ? 'cancelled' : 'failed'
     jobs.inc({ api: run.api, outcome })
@@ -89,8 +91,7 @@ export function serveMetrics(app: FastifyInstance, { room, models }: Context): v
     if (!result) return
     void measure(run.model)
     images.inc({ model: run.model }, result.images.length)
-    const { sharedBy = 1, encodeMs, decodeMs } = result.timings
-    const [sampleMs, loadMs] = [result.timings.sampleMs / sharedBy, result.timings.loadMs / sharedBy]
+    const { loadMs, encodeMs, sampleMs, decodeMs } = ownTimings(result.timings)
     for (const [name, ms] of Object.entries({ encode: encodeMs, sample: sampleMs, decode: decodeMs })) stage.observe({ stage: name }, ms / 1000)
     const steps = Number(result.options.steps)
     if (steps > 0) step.observe(sampleMs / 1000 / steps)

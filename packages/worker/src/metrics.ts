@@ -2,7 +2,7 @@
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
-import type { GenerateResult } from 'node-latent-diffusion'
+import { ownTimings, type GenerateResult } from 'node-latent-diffusion'
 
 /** `returned`: to the queue, because the worker shut down. `lost`: another worker has taken it over. */
 export type Outcome = 'succeeded' | 'failed' | 'retried' | 'cancelled' | 'returned' | 'lost'
@@ -46,7 +46,7 @@ export class WorkerMetrics {
     })
     this.#load = new Histogram({
       name: 'latent_model_load_seconds',
-      help: 'Time to read weights during a request (memory low); loading a model before its first request is not counted',
+      help: 'Time to load a model, and to read weights during a request (memory low)',
       buckets: seconds,
       registers,
     })
@@ -64,11 +64,14 @@ export class WorkerMetrics {
     this.#jobs.inc({ model, outcome })
   }
 
+  loaded(ms: number): void {
+    this.#load.observe(ms / 1000)
+  }
+
   made(model: string, { images, timings, options }: GenerateResult, durationMs: number): void {
     this.#images.inc({ model }, images.length)
     this.#duration.observe({ model }, durationMs / 1000)
-    const { encodeMs, decodeMs, sharedBy } = timings
-    const [sampleMs, loadMs] = [timings.sampleMs / sharedBy, timings.loadMs / sharedBy]
+    const { loadMs, encodeMs, sampleMs, decodeMs } = ownTimings(timings)
     for (const [stage, ms] of Object.entries({ encode: encodeMs, sample: sampleMs, decode: decodeMs })) this.#stage.observe({ stage }, ms / 1000)
     const { steps } = options as { steps?: unknown }
     if (typeof steps === 'number' && steps > 0) this.#step.observe(sampleMs / 1000 / steps) // image to image with strength 0 has none

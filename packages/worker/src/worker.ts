@@ -142,6 +142,7 @@ class FleetWorker implements RunningWorker {
     this.#maxBatch = readCount(options.maxBatch, 'maxBatch', 1, [1, 64])
     this.#host = createDiffusionHost({ models, maxModels: readCount(options.maxModels, 'maxModels', 1, [1, 1000]), maxBatch: this.#maxBatch })
     this.#metrics = new WorkerMetrics(() => this.#held.size > 0)
+    this.#host.on('loaded', (_, ms) => this.#metrics.loaded(ms))
     this.#redis = connect(url, (error) => this.#log(`Redis at ${shownUrl(url)}: ${error.message}`))
     this.#pulse = new Pulse(this.#redis)
     this.#subscriber = connect(url, () => {})
