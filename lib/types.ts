@@ -258,8 +258,10 @@ export interface LoraReport {
   matched: string[]
   /** Names in the file without a matching layer in this model. */
   unmatched: string[]
-  /** Names in the file that are recognised but not applied, some with the reason. Every tensor of the file is in one of the three lists, by its name or its layer's. */
+  /** Names in the file that are recognised but not applied, some with the reason. Every tensor of the file is in one of the lists, by its name, its layer's or its word. */
   skipped: string[]
+  /** Words of the embeddings in the file (`bundle_emb`), which prompts can use while the adapter is set; not those for other text encoders. `convert()`: none. */
+  embeddings: string[]
 }
 
 /** The long form of {@link LoadOptions.memory}. */

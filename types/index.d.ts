@@ -1350,8 +1350,10 @@ export declare interface LoraReport {
     matched: string[];
     /** Names in the file without a matching layer in this model. */
     unmatched: string[];
-    /** Names in the file that are recognised but not applied, some with the reason. Every tensor of the file is in one of the three lists, by its name or its layer's. */
+    /** Names in the file that are recognised but not applied, some with the reason. Every tensor of the file is in one of the lists, by its name, its layer's or its word. */
     skipped: string[];
+    /** Words of the embeddings in the file (`bundle_emb`), which prompts can use while the adapter is set; not those for other text encoders. `convert()`: none. */
+    embeddings: string[];
 }
 
 /** Options of {@link DiffusionPipeline.loss}. */
@@ -1815,7 +1817,7 @@ declare class PipelineOf<K extends ModelKind> implements AsyncDisposable {
     generate<T extends DiffusionPipeline>(this: T, ...options: OptionArguments<GenerateOptions<KindOf<T>>>): Promise<GenerateResult<ResolvedOptions<KindOf<T>>>>;
     /**
      * Sets the adapters (LoRA and similar) for all following calls that do not pass `loras`, replacing earlier ones; `[]`: none. The model is not reloaded: low-rank
-     * products are computed beside its weights, whatever their type. `generate()` and `upscale()` wait for it; await it before other calls. A running `sample()` uses them from its next step on; an existing `Conditioning` does not change.
+     * products are computed beside its weights, whatever their type. Embeddings in the files (`bundle_emb`) are words of prompts meanwhile. `generate()` and `upscale()` wait for it; await it before other calls. A running `sample()` uses them from its next step on; an existing `Conditioning` does not change.
      * @returns a report for each file
      * @throws ModelFormatError for a damaged file or mismatched ranks, UnsupportedModelError for an adapter of another kind of model, OutOfMemoryError, DeviceError; the
      * previous adapters then stay active

@@ -50,8 +50,8 @@ export async function convert(source: ModelSource, destination: string | URL, op
     const tokenizer = await tokenizerForFile(resolved, JSON.parse(look.result) as ModelInfo)
     const job = JSON.stringify({ source: request, destination: target, ...fields, tokenizer, ...(adapters.length > 0 ? { adapters } : {}) })
     const report = await runJob((callbacks) => addon().convert(job, callbacks), hooks)
-    const { adapters: merged, ...written } = JSON.parse(report) as { tensors: number; bytes: number; adapters: LoraReport[] }
-    return { destination: target, ...written, loras: merged }
+    const { adapters: merged, ...written } = JSON.parse(report) as { tensors: number; bytes: number; adapters: Omit<LoraReport, 'embeddings'>[] }
+    return { destination: target, ...written, loras: merged.map((one) => ({ ...one, embeddings: [] })) }
   } finally {
     await look.prepared.dispose()
   }

@@ -22,7 +22,7 @@ export interface EmbeddingForm {
 }
 
 /** Undefined if the model has no CLIP text encoder. */
-function embeddingForm({ spec }: PipelineInfo): EmbeddingForm | undefined {
+export function embeddingForm({ spec }: PipelineInfo): EmbeddingForm | undefined {
   const towers = spec.conditioners.flatMap((one) => {
     const { kind, clip } = one as { kind?: string; clip?: { hiddenSize: number; maxPositionEmbeddings: number } }
     return kind === 'clip_text' && clip ? [clip] : []
@@ -114,6 +114,19 @@ async function readWords(place: string, given: string | undefined, form: Embeddi
     for (const each of names) found.push({ name: each, ...word })
   }
   return found
+}
+
+/** The words that come with an adapter, and the names of their tensors, without those for other text encoders or longer than a window. */
+export async function readBundledWords(file: TensorFile, form: EmbeddingForm): Promise<{ words: Embedding[]; tensors: Set<string> }> {
+  const words: Embedding[] = []
+  const names = new Set<string>()
+  for (const { name, tensors } of bundledWords(file).slice(0, maxEmbeddings)) {
+    const fitting = fit(tensors, form)
+    if (!fitting || fitting.count > form.room) continue
+    words.push({ name, ...(await readWord(file, tensors, form)) })
+    for (const tensor of tensors) names.add(tensor.name)
+  }
+  return { words, tensors: names }
 }
 
 /** What `read` finds in the files of a folder; those that it refuses are skipped. */

@@ -9,6 +9,7 @@ import { getVersions } from './devices.js'
 import { writeInfotext } from '../infotext/fields.js'
 import { runJob, type JobHooks } from '../native/job.js'
 import { nativeLatents } from './latents.js'
+import type { Vocabulary } from './vocabulary.js'
 import type { TinyWarnings } from './tiny-autoencoders.js'
 import { findLoras, partialWarnings, promptLoras, toLoraOptions } from './loras.js'
 import type {
@@ -52,6 +53,8 @@ export interface GenerateContext extends InputContext {
   lorasChanged: () => boolean
   loraDirectory: string | undefined
   hub: LoadOptions['hub']
+  /** The words of prompts with the adapters of a call. */
+  vocabulary: Pick<Vocabulary, 'tokenizer' | 'reports'>
   tiny: TinyWarnings
 }
 
@@ -149,9 +152,10 @@ async function gatherLoras(resolved: ResolvedGenerate, { info, loraDirectory, hu
   return { adapters: named.loras.length > 0 ? [...(own ?? loras), ...named.loras] : own, written, warnings: named.warnings }
 }
 
-async function gather(resolved: ResolvedGenerate, context: GenerateContext, loras: readonly NativeAdapter[]): Promise<Gathered> {
-  const { info } = context
-  const { adapters, written: writtenPrompt, warnings: adapterWarnings } = await gatherLoras(resolved, context, loras)
+async function gather(resolved: ResolvedGenerate, pipeline: GenerateContext, loras: readonly NativeAdapter[]): Promise<Gathered> {
+  const { info } = pipeline
+  const { adapters, written: writtenPrompt, warnings: adapterWarnings } = await gatherLoras(resolved, pipeline, loras)
+  const context = { ...pipeline, tokenizer: () => pipeline.vocabulary.tokenizer(adapters ?? loras) }
   const { prompt } = resolved.inputs
   const [positive, negative] =
     prompt && resolved.negativePrompt !== undefined
@@ -412,6 +416,7 @@ async function finish(
   const { version } = getVersions()
   const summary = JSON.parse(result.summary) as { eta: number; timings: Timings; float32Parts?: ModelPart[]; adapters: LoraReport[] }
   const loras = toLoraOptions(adapters)
+  const reports = await context.vocabulary.reports(summary.adapters, adapters)
   const options = {
     ...resolvedCommon(resolved, ownSize, info, summary),
     ...resolvedInputs(resolved, info),
@@ -430,7 +435,7 @@ async function finish(
     options,
     timings: summary.timings,
     float32Parts: summary.float32Parts ?? [],
-    loras: summary.adapters,
-    warnings: [...warnings, ...partialWarnings(summary.adapters)],
+    loras: reports,
+    warnings: [...warnings, ...partialWarnings(reports)],
   }
 }

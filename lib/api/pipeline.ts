@@ -14,6 +14,7 @@ import { runJob, untilAborted } from '../native/job.js'
 import { wrapLatents, type Latents } from './latents.js'
 import { guarded } from '../native/call.js'
 import { loadEmbeddings } from './embeddings.js'
+import { Vocabulary } from './vocabulary.js'
 import { tinyWarnings } from './tiny-autoencoders.js'
 import { findLoras, resolveLoraDirectory } from './loras.js'
 import type { NativeAdapter, NativePipeline } from '../native/contract.js'
@@ -99,8 +100,7 @@ type KindOf<T extends { readonly kind: ModelKind }> = T['kind']
  */
 class PipelineOf<K extends ModelKind> implements AsyncDisposable {
   readonly #model: LoadedModel
-  readonly #makeTokenizer: () => Promise<PipelineTokenizer>
-  #tokenizer: Promise<PipelineTokenizer> | undefined
+  readonly #vocabulary: Vocabulary
   #firstStage: Autoencoder | undefined
   #loras: readonly NativeAdapter[] = []
   /** Number of setLoras() calls, and the end of the last one; they run one after another. */
@@ -117,12 +117,12 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
   private constructor(
     model: LoadedModel,
     info: PipelineInfo<K>,
-    makeTokenizer: () => Promise<PipelineTokenizer>,
+    vocabulary: Vocabulary,
     files: Pick<GenerateContext, 'hub' | 'loraDirectory' | 'tiny'>,
   ) {
     this.#model = model
     this.#files = files
-    this.#makeTokenizer = makeTokenizer
+    this.#vocabulary = vocabulary
     this.info = info
   }
 
@@ -144,7 +144,7 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
       const embeddings = await loadEmbeddings(load, info, load)
       const makeTokenizer = await PipelineTokenizer.prepare(stored, model.source, info, embeddings)
       const files = { hub: load.hub, loraDirectory, tiny: await tinyWarnings(model.source, info) }
-      return new PipelineOf(model, info, makeTokenizer, files) as DiffusionPipeline
+      return new PipelineOf(model, info, new Vocabulary(makeTokenizer, info), files) as DiffusionPipeline
     } catch (error) {
       await model.dispose()
       throw error
@@ -203,7 +203,7 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
 
   /**
    * Sets the adapters (LoRA and similar) for all following calls that do not pass `loras`, replacing earlier ones; `[]`: none. The model is not reloaded: low-rank
-   * products are computed beside its weights, whatever their type. `generate()` and `upscale()` wait for it; await it before other calls. A running `sample()` uses them from its next step on; an existing `Conditioning` does not change.
+   * products are computed beside its weights, whatever their type. Embeddings in the files (`bundle_emb`) are words of prompts meanwhile. `generate()` and `upscale()` wait for it; await it before other calls. A running `sample()` uses them from its next step on; an existing `Conditioning` does not change.
    * @returns a report for each file
    * @throws ModelFormatError for a damaged file or mismatched ranks, UnsupportedModelError for an adapter of another kind of model, OutOfMemoryError, DeviceError; the
    * previous adapters then stay active
@@ -223,9 +223,10 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
 
   async #setLoras(loras: CheckedLora[], call: CallOptions): Promise<LoraReport[]> {
     const adapters = await findLoras(loras, 'loras', { hub: this.#files.hub, signal: call.signal })
-    const report = await runJob(() => this.#model.native.setAdapters(JSON.stringify({ adapters })), call)
+    await this.#vocabulary.reports([], adapters) // reads their words first: after an error the previous adapters stay
+    const reports = await runJob(() => this.#model.native.setAdapters(JSON.stringify({ adapters })), call)
     this.#loras = adapters
-    return JSON.parse(report) as LoraReport[]
+    return this.#vocabulary.reports(JSON.parse(reports) as LoraReport[], adapters)
   }
 
   /** Super-resolution: `generate({ image, ...options })`. The result is `info.condition.factor` (4) times as wide and as high; large images are processed in overlapping tiles. */
@@ -410,6 +411,7 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
       native,
       info: this.info,
       tokenizer,
+      vocabulary: this.#vocabulary,
       encodeQuery: (prompt, signal) => encodeQuery({ native, tokenizer }, prompt, signal),
       modelName: source.name,
       refinerName: source.refinerName,
@@ -423,11 +425,7 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
   }
 
   #tokens(): Promise<PipelineTokenizer> {
-    // A failed load is tried again at the next call.
-    return (this.#tokenizer ??= this.#makeTokenizer().catch((error: unknown) => {
-      this.#tokenizer = undefined
-      throw error
-    }))
+    return this.#vocabulary.tokenizer(this.#loras)
   }
 }
 

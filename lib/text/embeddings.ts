@@ -85,6 +85,11 @@ export class EmbeddingTable {
     }
   }
 
+  /** This table with further words after its own, which take precedence. */
+  with(embeddings: readonly Embedding[]): EmbeddingTable {
+    return new EmbeddingTable([...this.#entries.map(({ embedding }) => embedding), ...embeddings])
+  }
+
   get names(): string[] {
     return [...new Set(this.#entries.map(({ embedding }) => embedding.name))]
   }

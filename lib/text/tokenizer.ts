@@ -6,7 +6,7 @@ import type { NativePromptTokens } from '../native/contract.js'
 import type { ResolvedSource } from '../model/sources.js'
 import { conditionerOf, type Conditioner } from '../model/spec.js'
 import { withoutAdapters } from './adapters.js'
-import type { EmbeddingTable } from './embeddings.js'
+import { EmbeddingTable, type Embedding } from './embeddings.js'
 import { parseBert } from './bert-data.js'
 import { readBertFiles } from './bert-files.js'
 import { BertTokenizer } from './bert-tokenizer.js'
@@ -161,6 +161,11 @@ export class PipelineTokenizer {
       throw error
     })
     return () => of((own ?? family.standard)())
+  }
+
+  /** The same with further words that have their own vectors. */
+  with(embeddings: readonly Embedding[]): PipelineTokenizer {
+    return new PipelineTokenizer(this.#tokenizer, this.#encoder, this.#embeddings?.with(embeddings) ?? new EmbeddingTable(embeddings))
   }
 
   /** Given token ids, without a tokenizer. */

@@ -1,10 +1,10 @@
 /** Adapters through the public API: numbers of the references, prompts that name them, and what becomes of a pipeline that switches them. */
-import { copyFileSync, mkdirSync, readdirSync } from 'node:fs'
+import { copyFileSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { convert, DiffusionPipeline, estimateMemory, type LoadOptions } from '../../lib/index'
-import { input, loadExpected, maxDifference } from '../helpers/golden'
+import { input, loadExpected, maxDifference, safetensorsBytes, type Tensor } from '../helpers/golden'
 import { goldenModel, toConditioning, toLatents, type GoldenModel } from '../helpers/model'
 
 setFlagsFromString('--expose-gc')
@@ -280,8 +280,96 @@ describe('textual inversion', () => {
     const context = { data: await conditioning.read(), shape: [1, 77, 32] }
     expectClose(bundle, context.data, expected.context!.data, 'context')
     const [report] = await pipe.setLoras([{ path: bundle.file, weight: 0.8 }])
-    expect(report).toMatchObject({ unmatched: [], skipped: [expect.stringMatching(/^bundle_emb\.zorb/)] })
+    expect(report).toMatchObject({ unmatched: [], skipped: [], embeddings: ['zorb'] })
     expectClose(bundle, await predict(pipe, bundle, context), expected.eps!.data, 'eps')
+  })
+
+  test('bundled with a LoRA that is set: the word is there meanwhile', async () => {
+    const bundle = written('addon-lora-bundle', 'kohya')
+    const other = written('addon-lora-kohya', 'kohya')
+    const expected = loadExpected('addon-lora-bundle')
+    await using pipe = await load({})
+    const prompt = 'a photo of zorb in the cat'
+    const ids = async () => (await pipe.tokenize(prompt)).chunks[0]!.ids.map((id) => Math.max(id, -1))
+    const without = await ids()
+    expect(without.every((id) => id >= 0)).toBe(true)
+    const [report] = await pipe.setLoras([{ path: bundle.file, weight: 0.8 }])
+    expect(report).toMatchObject({ unmatched: [], skipped: [], embeddings: ['zorb'] })
+    expect(await ids()).toEqual(Array.from(input(bundle.golden, 'ids').data))
+    const conditioning = await pipe.encodeCondition({ prompt })
+    expectClose(bundle, await conditioning.read(), expected.context!.data, 'context')
+    // Others do not have it, and neither has the pipeline after a file that is refused, or without adapters.
+    const both = await pipe.setLoras([{ path: other.file }, { path: bundle.file }])
+    expect(both.map(({ embeddings }) => embeddings)).toEqual([[], ['zorb']])
+    expect(await ids()).toContain(-1)
+    await expect(pipe.setLoras([{ path: written('addon-textual-inversion', 'a1111-safetensors').folder }])).rejects.toThrow()
+    expect(await ids()).toContain(-1)
+    expect((await pipe.setLoras([{ path: other.file }]))[0]!.embeddings).toEqual([])
+    expect(await ids()).toEqual(without)
+    await pipe.setLoras([])
+    expect(await ids()).toEqual(without)
+  })
+
+  test('bundled with the LoRAs of one call: loras, and those that the prompt names', async () => {
+    const bundle = written('addon-lora-bundle', 'kohya')
+    const settings = { prompt: 'a photo of zorb', negativePrompt: 'a cat', steps: 2, width: 64, height: 64, seed: 4 }
+    const loras = [{ path: bundle.file, weight: 0.8 }]
+    const pixels = ({ images }: { images: { data: Uint8Array }[] }) => images[0]!.data
+    await using known = await load({ embeddings: [bundle.file] })
+    const reference = pixels(await known.generate({ ...settings, loras }))
+    await using pipe = await load({ loraDirectory: bundle.folder })
+    const bare = pixels(await pipe.generate(settings))
+    const listed = await pipe.generate({ ...settings, loras })
+    expect(pixels(listed)).toEqual(reference)
+    expect(listed.loras).toMatchObject([{ skipped: [], embeddings: ['zorb'] }])
+    expect(listed.warnings).toEqual([])
+    const named = await pipe.generate({ ...settings, prompt: 'a photo of zorb <lora:lora:0.8>' })
+    expect(pixels(named)).toEqual(reference)
+    expect(pixels(await pipe.generate(settings))).toEqual(bare)
+    // In the negative prompt too, and not without the word.
+    const swapped = { ...settings, prompt: 'a cat', negativePrompt: 'zorb', loras }
+    expect(pixels(await pipe.generate(swapped))).toEqual(pixels(await known.generate(swapped)))
+    expect(pixels(await pipe.generate({ ...swapped, negativePrompt: 'zor' }))).not.toEqual(pixels(await pipe.generate(swapped)))
+    // A call keeps the words that were set when it was made.
+    await pipe.setLoras(loras)
+    const early = pipe.generate(settings)
+    await pipe.setLoras([])
+    expect(pixels(await early)).toEqual(reference)
+    expect(pixels(await pipe.generate(settings))).toEqual(bare)
+  })
+
+  test('bundled for another text encoder: left out and reported; damaged: refused, and the words before stay', async () => {
+    const bundle = written('addon-lora-bundle', 'kohya')
+    const layer = 'lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q'
+    const numbers = (shape: number[], fill = 0.1): Tensor => ({
+      dtype: 'F32',
+      shape,
+      bytes: new Uint8Array(new Float32Array(shape.reduce((a, b) => a * b, 1)).fill(fill).buffer),
+    })
+    const file = (name: string, tensors: Record<string, Tensor>) => {
+      const pair = { [`${layer}.lora_down.weight`]: numbers([4, 32]), [`${layer}.lora_up.weight`]: numbers([32, 4]) }
+      writeFileSync(path.join(bundle.folder, name), safetensorsBytes(new Map(Object.entries({ ...pair, ...tensors }))))
+      return { path: path.join(bundle.folder, name) }
+    }
+    await using pipe = await load({})
+    const [own, wide, long] = ['fits', 'wide', 'long'].map((word) => `bundle_emb.${word}.string_to_param.*`) as [string, string, string]
+    const mixed = file('mixed.safetensors', { [own]: numbers([2, 32]), [wide]: numbers([1, 48]), [long]: numbers([76, 32]) })
+    const [report] = await pipe.setLoras([mixed])
+    expect(report).toMatchObject({ unmatched: [], embeddings: ['fits'] })
+    expect(report!.skipped.sort()).toEqual([long, wide])
+    const damaged = file('damaged.safetensors', { [own]: numbers([2, 32], NaN) })
+    await expect(pipe.setLoras([damaged])).rejects.toMatchObject({ code: 'ERR_MODEL_FORMAT' })
+    expect((await pipe.tokenize('fits')).chunks[0]!.ids.filter((id) => id < 0)).toEqual([-1, -2])
+    await expect(pipe.generate({ prompt: 'fits', loras: [damaged], steps: 1 })).rejects.toMatchObject({ code: 'ERR_MODEL_FORMAT' })
+  })
+
+  test('a word of the load options counts before that of an adapter', async () => {
+    const bundle = written('addon-lora-bundle', 'kohya')
+    const inversion = written('addon-textual-inversion', 'a1111-pt')
+    await using pipe = await load({ embeddings: [{ path: path.join(inversion.folder, 'one.pt'), name: 'zorb' }] })
+    const before = await (await pipe.encodePrompt('zorb')).read()
+    await pipe.setLoras([{ path: bundle.file, weight: 0 }])
+    expect(await (await pipe.encodePrompt('zorb')).read()).toEqual(before)
   })
 
   test('folders, names and weights', async () => {

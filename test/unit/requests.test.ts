@@ -62,6 +62,7 @@ function listener(info: PipelineInfo): { context: GenerateContext; calls: Call[]
     settleLoras: () => Promise.resolve([]),
     lorasChanged: () => false,
     tiny: { vae: [], previewVae: [] },
+    vocabulary: { tokenizer: async () => tokenizer as unknown as PipelineTokenizer, reports: async () => [] },
     loraDirectory: undefined,
   }
   return { context: context as unknown as GenerateContext, calls }
