@@ -1,3 +1,5 @@
+#include <cmath>
+
 #include "kernels/common/tile.h"
 
 #if defined(__x86_64__) || defined(_M_X64)
@@ -41,6 +43,50 @@ void transpose_blocks(const float * x, int64_t x_stride, int64_t rows, int64_t c
     }
 }
 
+/// gelu(x) = max(x, 0) - g(|x|), where g(u) = u * erfc(u / sqrt(2)) / 2 vanishes for large u: its Taylor series around 16 values,
+/// up to the fifth power. The largest error is 3e-7.
+struct GeluTable {
+    static constexpr int kPowers = 6;
+    static constexpr float kStep = 0.35f, kMost = 15.4f * kStep;  // around 0, kStep ... 15 * kStep
+    alignas(64) float power[kPowers][16];
+
+    GeluTable() {
+        for (int i = 0; i < 16; ++i) {
+            const double u = static_cast<double>(kStep) * i, density = std::exp(-0.5 * u * u) * 0.3989422804014327;
+            // Derivatives of erfc(u / sqrt(2)) / 2, by Hermite polynomials; those of g follow from the product's rule.
+            double derivative[kPowers] = {0.5 * std::erfc(u * 0.7071067811865476), -density}, hermite = 1.0, before = 0.0;
+            for (int n = 2; n < kPowers; ++n) {
+                const double next = u * hermite - (n - 2) * before;
+                before = hermite, hermite = next;
+                derivative[n] = (n % 2 ? -1.0 : 1.0) * hermite * density;
+            }
+            double factorial = 1.0;
+            for (int n = 0; n < kPowers; ++n) {
+                factorial *= n > 1 ? n : 1;
+                power[n][i] = static_cast<float>((u * derivative[n] + (n ? n * derivative[n - 1] : 0.0)) / factorial);
+            }
+        }
+    }
+};
+
+void geglu(const float * value, const float * gate, float * y, int64_t count) {
+    static const GeluTable table;
+    __m512 power[GeluTable::kPowers];
+    for (int n = 0; n < GeluTable::kPowers; ++n) power[n] = _mm512_load_ps(table.power[n]);
+    for (int64_t i = 0; i < count; i += 16) {
+        const __mmask16 mask = count - i >= 16 ? 0xffff : static_cast<__mmask16>((1u << (count - i)) - 1);
+        const __m512 x = _mm512_maskz_loadu_ps(mask, gate + i);
+        const __m512 u = _mm512_min_ps(_mm512_set1_ps(GeluTable::kMost), _mm512_abs_ps(x));  // in this order NaN stays NaN
+        const __m512i nearest = _mm512_cvtps_epi32(_mm512_mul_ps(u, _mm512_set1_ps(1.0f / GeluTable::kStep)));
+        const __m512 t = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(nearest), _mm512_set1_ps(GeluTable::kStep), u);
+        __m512 g = _mm512_permutexvar_ps(nearest, power[GeluTable::kPowers - 1]);
+        for (int n = GeluTable::kPowers - 2; n >= 0; --n) g = _mm512_fmadd_ps(g, t, _mm512_permutexvar_ps(nearest, power[n]));
+        // x * 0 is NaN if x is infinite, as the definition is.
+        const __m512 gelu = _mm512_sub_ps(_mm512_max_ps(x, _mm512_mul_ps(x, _mm512_setzero_ps())), g);
+        _mm512_mask_storeu_ps(y + i, mask, _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, value + i), gelu));
+    }
+}
+
 bool store_halves(float * x, const uint16_t * add, uint16_t * halves, int64_t count) {
     const __m512i magnitude = _mm512_set1_epi32(0x7fffffff), infinity = _mm512_set1_epi32(0x7f800000);
     // The smallest that rounds to infinity: halfway between 65504 and 65536.
@@ -81,7 +127,7 @@ const TileSet & tiles_avx512() {
 
 const VectorSet & vectors_avx512() {
     static const VectorSet set = {"avx512",          moments_of<Avx512>,   column_moments_of<Avx512>,
-                                  affine_of<Avx512>, normalise_of<Avx512>, geglu_of<Avx512>,
+                                  affine_of<Avx512>, normalise_of<Avx512>, geglu,
                                   finish_of<Avx512>, transpose_blocks,     store_halves};
     return set;
 }

@@ -178,6 +178,23 @@ TEST(layer_norm_and_geglu_match_the_definition) {
     });
 }
 
+TEST(geglu_matches_the_definition_for_gates_of_every_size) {
+    for_every_vector_set([](const VectorSet & vectors) {
+        std::vector<float> gate;
+        for (int i = -6000; i <= 6000; ++i) gate.push_back(static_cast<float>(i) / 499.0f);
+        for (const float large : {30.0f, 1e4f, 1e30f}) gate.insert(gate.end(), {large, -large});
+        const std::vector<float> value(gate.size(), 1.0f);
+        std::vector<float> out(gate.size(), NAN);
+        vectors.geglu(value.data(), gate.data(), out.data(), static_cast<int64_t>(gate.size()));
+        double error = 0;
+        for (size_t i = 0; i < gate.size(); ++i) {
+            const double difference = std::fabs(out[i] - exact_gate(gate[i], Gate::gelu));
+            error = std::fmax(error, std::isfinite(out[i]) ? difference / std::fmax(1.0, std::fabs(gate[i])) : INFINITY);
+        }
+        if (!(error < 1e-6)) check::fail(vectors.name, 0, "error of geglu " + std::to_string(error));
+    });
+}
+
 // What norms write at once in another form is what a conversion of their float32 rows gives.
 TEST(forms_hold_the_same_rows) {
     const TileSet * tiles[8];
