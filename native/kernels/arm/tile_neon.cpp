@@ -71,7 +71,7 @@ const TileSet & tiles_neon() {
 
 const VectorSet & vectors_neon() {
     static const VectorSet set = {"neon",         moments_of<Neon>, column_moments_of<Neon>, affine_of<Neon>, normalise_of<Neon>,
-                                  geglu_of<Neon>, finish_of<Neon>,  transpose_plain};
+                                  geglu_of<Neon>, finish_of<Neon>,  transpose_plain,         widen_of<Neon>};
     return set;
 }
 

@@ -95,13 +95,9 @@ int64_t RowFormat::bytes() const {
     return scales_at() + rows * Int8Blocks(channels).count * static_cast<int64_t>(sizeof(Int8Scale));
 }
 
-const float * RowSource::row(int64_t index, float * buffer) const {
+const float * RowSource::row(const VectorSet & vectors, int64_t index, float * buffer) const {
     if (half) {
-        const uint16_t * from = half + index * ((channels[0] + 1) / 2 * 2);
-        for (int64_t c = 0; c < channels[0]; ++c) {
-            const uint32_t bits = static_cast<uint32_t>(from[c]) << 16;
-            std::memcpy(buffer + c, &bits, sizeof(bits));
-        }
+        vectors.widen(half + index * ((channels[0] + 1) / 2 * 2), buffer, channels[0]);
         return buffer;
     }
     const float * first = data[0] + index * channels[0];
@@ -114,7 +110,7 @@ const float * RowSource::row(int64_t index, float * buffer) const {
 void convert_rows(const RowKernels & kernels, const RowSource & x, const RowFormat & format, void * out, Share share) {
     const RowWriter writer(kernels, format, out);
     const Range range(format.rows, share);
-    for (int64_t row = range.first; row < range.last; ++row) writer.end(row, x.row(row, writer.begin(row)));
+    for (int64_t row = range.first; row < range.last; ++row) writer.end(row, x.row(*kernels.vectors, row, writer.begin(row)));
 }
 
 int64_t GroupNormShape::chunk() const {

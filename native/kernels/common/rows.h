@@ -36,7 +36,7 @@ struct RowSource {
 
     int64_t total() const { return channels[0] + channels[1]; }
     /// The row itself if it is contiguous, else a copy in `buffer`.
-    const float * row(int64_t index, float * buffer) const;
+    const float * row(const VectorSet & vectors, int64_t index, float * buffer) const;
 };
 
 /// The kernels used by the operations below.

@@ -38,6 +38,8 @@ struct VectorSet {
     void (*finish)(const Finishing & f);
     /// y[column * y_stride + row] = x[row * x_stride + column].
     void (*transpose)(const float * x, int64_t x_stride, int64_t rows, int64_t columns, float * y, int64_t y_stride);
+    /// y[i] = the bfloat16 number x[i].
+    void (*widen)(const uint16_t * x, float * y, int64_t count);
     /// If not null: halves[i] = x[i] as float16, after x[i] += add[i], also float16, if `add` is not null. False if a finite
     /// value is too large for float16.
     bool (*store_halves)(float * x, const uint16_t * add, uint16_t * halves, int64_t count) = nullptr;

@@ -194,6 +194,15 @@ inline void transpose_plain(const float * x, int64_t x_stride, int64_t rows, int
     }
 }
 
+/// A template, so that every instruction set has its own.
+template <typename V>
+void widen_of(const uint16_t * x, float * y, int64_t count) {
+    for (int64_t i = 0; i < count; ++i) {
+        const uint32_t bits = static_cast<uint32_t>(x[i]) << 16;
+        std::memcpy(y + i, &bits, sizeof(bits));
+    }
+}
+
 template <typename V>
 void geglu_of(const float * value, const float * gate, float * y, int64_t count) {
     for_each_vector<V>(

@@ -15,8 +15,9 @@ const TileSet & tiles_portable() {
 }
 
 const VectorSet & vectors_portable() {
-    static const VectorSet set = {"portable",           moments_of<Lanes4>, column_moments_of<Lanes4>, affine_of<Lanes4>,
-                                  normalise_of<Lanes4>, geglu_of<Lanes4>,   finish_of<Lanes4>,         transpose_plain};
+    static const VectorSet set = {"portable",        moments_of<Lanes4>,   column_moments_of<Lanes4>,
+                                  affine_of<Lanes4>, normalise_of<Lanes4>, geglu_of<Lanes4>,
+                                  finish_of<Lanes4>, transpose_plain,      widen_of<Lanes4>};
     return set;
 }
 

@@ -107,7 +107,7 @@ const TileSet & tiles_avx2() {
 
 const VectorSet & vectors_avx2() {
     static const VectorSet set = {"avx2",         moments_of<Avx2>, column_moments_of<Avx2>, affine_of<Avx2>, normalise_of<Avx2>,
-                                  geglu_of<Avx2>, finish_of<Avx2>,  transpose_plain,         store_halves};
+                                  geglu_of<Avx2>, finish_of<Avx2>,  transpose_plain,         widen_of<Avx2>,  store_halves};
     return set;
 }
 

@@ -126,9 +126,9 @@ const TileSet & tiles_avx512() {
 }
 
 const VectorSet & vectors_avx512() {
-    static const VectorSet set = {"avx512",          moments_of<Avx512>,   column_moments_of<Avx512>,
-                                  affine_of<Avx512>, normalise_of<Avx512>, geglu,
-                                  finish_of<Avx512>, transpose_blocks,     store_halves};
+    static const VectorSet set = {
+        "avx512", moments_of<Avx512>, column_moments_of<Avx512>, affine_of<Avx512>, normalise_of<Avx512>,
+        geglu,    finish_of<Avx512>,  transpose_blocks,          widen_of<Avx512>,  store_halves};
     return set;
 }
 
