@@ -76,12 +76,14 @@ struct Conv {
     const Parameter * bias = nullptr;  // may be null
     int64_t in = 0, out = 0;
     int kernel = 1;
+    const Parameter * gain = nullptr;  // [out], may be null: multiplies the product before the bias (adapters)
 };
 
 struct Linear {
     const Parameter * weight = nullptr;
     const Parameter * bias = nullptr;  // may be null
     int64_t in = 0, out = 0;
+    const Parameter * gain = nullptr;  // as for a Conv
 };
 
 struct Norm {

@@ -60,19 +60,28 @@ public:
     }
 
 private:
+    /// The factors of the sums: of 8-bit weights, the gain, or the products of both.
+    const float * scale(const float * weights, int64_t column, int columns, float * products) const {
+        if (!e_.gain || !weights) return e_.gain ? e_.gain + column : weights;
+        for (int i = 0; i < columns; ++i) products[i] = weights[i] * e_.gain[column + i];
+        return products;
+    }
+
     void rows(int64_t pixel, int64_t count, int64_t column, int columns, const float * sums, const float * gates,
               const float * const * scales) const {
         float buffer[kMostTileRows * kTileColumns], other[kMostTileRows * kTileColumns];
         const int64_t at = pixel * row_ + column;
         Finishing f;
         f.rows = count, f.columns = columns, f.stride = kTileColumns;
-        f.sums = sums, f.scale = scales[0], f.bias = e_.bias ? e_.bias + column : nullptr;
+        float products[2][kTileColumns];
+        f.sums = sums, f.scale = scale(scales[0], column, columns, products[0]), f.bias = e_.bias ? e_.bias + column : nullptr;
         if (e_.channel_add) f.add = e_.channel_add + pixel / (s_.out_height * s_.out_width) * s_.out + column;
         f.out = out_.bf16 ? buffer : static_cast<float *>(out_.data) + at;
         f.out_stride = out_.bf16 ? int64_t{kTileColumns} : row_;
         if (e_.geglu) {
             Finishing gate = f;
-            gate.sums = gates, gate.scale = scales[1], gate.out = other, gate.out_stride = kTileColumns;
+            gate.sums = gates, gate.scale = scale(scales[1], column + width_, columns, products[1]);
+            gate.out = other, gate.out_stride = kTileColumns;
             gate.bias = f.bias ? f.bias + width_ : nullptr, gate.add = f.add ? f.add + width_ : nullptr;
             vectors_.finish(gate);
             float * target = f.out;

@@ -51,7 +51,7 @@ struct SideProduct {
     explicit operator bool() const { return x != nullptr; }
 };
 
-/// Applied when results are written; every part is optional: gate(sum + side + bias + channel_add) + residual.
+/// Applied when results are written; every part is optional: gate((sum + side) * gain + bias + channel_add) + residual.
 struct Epilogue {
     const float * bias = nullptr;         // [out]
     const float * channel_add = nullptr;  // [n, out]
@@ -60,7 +60,8 @@ struct Epilogue {
     /// Instead of the gate and the residual: out / 2 channels, the first half times gelu of the second. out / 2 is a multiple
     /// of 64.
     bool geglu = false;
-    SideProduct side;  // not for products in 8-bit integers
+    SideProduct side;              // not for products in 8-bit integers
+    const float * gain = nullptr;  // [out]
 
     int64_t width(int64_t out) const { return geglu ? out / 2 : out; }
 };

@@ -82,6 +82,8 @@ TEST(int8_conv_matches_the_definition) {
                        residual = random_values(s.pixels() * s.out);
             Epilogue epilogue;
             if (round % 2 == 0) epilogue = {bias.data(), add.data(), residual.data(), static_cast<Gate>(round / 2 % 4)};
+            const auto gain = random_values(s.out);
+            if (round % 3 == 0) epilogue.gain = gain.data();
             const int threads = static_cast<int>(pick(1, 5));
             std::vector<float> out(static_cast<size_t>(s.pixels() * s.out), NAN);
             for (int t = 0; t < threads; ++t)

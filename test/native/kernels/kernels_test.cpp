@@ -136,6 +136,8 @@ TEST(side_products_match_the_definition) {
             const auto bias = random_values(s.out), residual = random_values(s.pixels() * s.out);
             Epilogue epilogue;
             epilogue.bias = bias.data(), epilogue.geglu = gated;
+            const auto gain = random_values(s.out);
+            if (round % 3 == 0) epilogue.gain = gain.data();
             if (!gated) epilogue.residual = residual.data(), epilogue.activation = static_cast<Gate>(round / 4 % 4);
 
             auto sums = reference_conv(s, x, w.full);
@@ -151,7 +153,8 @@ TEST(side_products_match_the_definition) {
                 for (int64_t at = 0; at < s.pixels() * dim; ++at) {
                     const int64_t value = at / dim * s.out + at % dim, gate = value + dim;
                     const auto sum = [&](int64_t i) {
-                        return sums[static_cast<size_t>(i)] + bias[static_cast<size_t>(i % s.out)];
+                        const size_t o = static_cast<size_t>(i % s.out);
+                        return sums[static_cast<size_t>(i)] * (epilogue.gain ? gain[o] : 1.0f) + bias[o];
                     };
                     expected.push_back(sum(value) * exact_gate(sum(gate), Gate::gelu));
                 }

@@ -105,7 +105,8 @@ std::vector<double> reference_conv(const ConvShape & s, const std::vector<float>
 void apply_epilogue(const ConvShape & s, const Epilogue & e, std::vector<double> & out) {
     for (size_t i = 0; i < out.size(); ++i) {
         const int64_t o = static_cast<int64_t>(i) % s.out, n = static_cast<int64_t>(i) / s.out / (s.out_width * s.out_height);
-        const double sum = out[i] + (e.bias ? e.bias[o] : 0.0f) + (e.channel_add ? e.channel_add[n * s.out + o] : 0.0f);
+        const double sum = out[i] * (e.gain ? e.gain[o] : 1.0f) + (e.bias ? e.bias[o] : 0.0f) +
+                           (e.channel_add ? e.channel_add[n * s.out + o] : 0.0f);
         out[i] = exact_gate(sum, e.activation) + (e.residual ? e.residual[i] : 0.0f);
     }
 }
