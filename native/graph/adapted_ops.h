@@ -9,7 +9,8 @@
 namespace latent::graph {
 
 /// Wraps any home's operations and adds the products of adapters to those of the layers: W x + up (down x). Where the home can,
-/// one product computes W x and adds up to it (SideProduct); elsewhere the second term is the residual of the first.
+/// one product computes W x and adds up to it (SideProduct); elsewhere the second term is the residual of the first. What
+/// adapters do to the input or the product of a layer (AdapterWeights::Transform) is recorded before and after it.
 class AdaptedOps final : public Ops {
 public:
     AdaptedOps(Ops & ops, const AdapterWeights & adapter) : ops_(ops), adapter_(adapter) {}
@@ -53,10 +54,24 @@ public:
     Seq add_positions(Seq x, const Parameter * table) override { return ops_.add_positions(x, adapter_.replaced(table)); }
 
 private:
+    using Transform = AdapterWeights::Transform;
+
     Norm adapted(Norm w) const;
     template <typename Layer>
     Layer adapted_layer(Layer w) const;
+    template <typename Layer>
+    static Layer bare(Layer w);
+    Map with_blocks(Map x, const BlockProduct & w, const Parameter * bias);
+    Seq with_blocks(Seq x, const BlockProduct & w, const Parameter * bias) { return ops_.add_blocks(x, w, bias); }
+    template <typename Value>
+    Value input_of(Value x, const Transform * transform);
+    bool is_stepwise(const Transform * transform, bool side_apart) const;
+    template <typename Value, typename Layer>
+    Value product_of(Value y, const Layer & layer, const Transform & transform);
+    Map with_products(Map x, const Transform & transform, Map sum);
+    Seq with_products(Seq x, const Transform & transform, Seq sum);
     Seq low(Seq x, const Linear & w, bool taken);
+    Map side_of(Map x, const Conv & w, const ConvOptions & plain, Map residual);
     Seq side_of(Seq x, const Linear & w, Seq residual);
 
     Ops & ops_;

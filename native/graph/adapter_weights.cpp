@@ -117,6 +117,46 @@ AdapterWeights::Change & AdapterWeights::declare(const WeightStore & base, const
     return entry;
 }
 
+/// add(parameter, values) keeps the values.
+template <typename Add>
+void AdapterWeights::declare_transform(const Parameter & target, const ParameterChange & change, Transform & to, Add add) {
+    const auto declare = [&](const std::string & ending, std::vector<int64_t> shape, Role role,
+                             const std::vector<float> & values) {
+        Parameter own;
+        own.name = target.name + ending, own.shape = std::move(shape), own.role = role, own.least_bits = 16;
+        if (own.elements() != static_cast<int64_t>(values.size()))
+            throw Error(ErrorCode::internal, "An adapter does not fit \"" + target.name + "\"");
+        const Parameter * parameter = store_.declared().add(std::move(own));
+        add(parameter, values);
+        return parameter;
+    };
+    const auto gain = [&](const char * ending, int64_t size, const std::vector<float> & values) -> const Parameter * {
+        return values.empty() ? nullptr : declare(ending, {size}, Role::norm, values);
+    };
+    to.gain = gain(".gain", target.rows(), change.gain);
+    to.input_gain = gain(".input_gain", target.shape[1], change.input_gain);
+    const auto blocks = [&](const char * ending, const std::vector<BlockMatrix> & matrices,
+                            std::vector<BlockProduct> & products) {
+        for (const BlockMatrix & matrix : matrices) {
+            const std::string name = ending + std::to_string(products.size());
+            const std::vector<int64_t> shape = {matrix.stored() * matrix.size, matrix.size};
+            products.push_back({declare(name, shape, Role::linear, matrix.numbers), matrix.pieces, matrix.distance});
+        }
+    };
+    blocks(".before.", change.before, to.before);
+    blocks(".after.", change.after, to.after);
+    for (const KroneckerProduct & product : change.products) {
+        const std::string name = ".kronecker." + std::to_string(to.products.size());
+        Transform::Product own;
+        own.first = declare(name, {product.rows, product.columns}, Role::bias, product.first);
+        for (const KroneckerProduct::Factor & factor : product.second) {
+            const std::string ending = name + "." + std::to_string(own.second.size());
+            own.second.push_back(declare(ending, {factor.rows, factor.columns}, Role::linear, factor.numbers));
+        }
+        to.products.push_back(std::move(own));
+    }
+}
+
 int64_t AdapterWeights::rows_of(const Stack & stack, DType type) {
     return static_cast<int64_t>(stack.bytes.size()) / (stack.down.inner() * dtype_block_bytes(type));
 }
@@ -151,6 +191,9 @@ AdapterWeights::AdapterWeights(const WeightStore & base, const Changes & changes
         job.check();
         Change & entry = declare(base, change);
         if (!change.whole.empty()) add(entry.whole ? entry.whole : entry.bias, change.whole);
+        entry.transforms = !change.gain.empty() || !change.input_gain.empty() || !change.before.empty() ||
+                           !change.after.empty() || !change.products.empty();
+        if (entry.transforms) declare_transform(*base.find(change.parameter), change, entry.transform, add);
         if (change.rank == 0) continue;
         if (matrices == DType::f16) balance(change);
         const Parameter & target = *base.find(change.parameter);
@@ -174,6 +217,11 @@ AdapterWeights::AdapterWeights(const WeightStore & base, const Changes & changes
 const AdapterWeights::Side * AdapterWeights::side(const Parameter * weight) const {
     const auto found = changes_.find(weight->name);
     return found == changes_.end() || found->second.side.rank == 0 ? nullptr : &found->second.side;
+}
+
+const AdapterWeights::Transform * AdapterWeights::transform(const Parameter * weight) const {
+    const auto found = changes_.find(weight->name);
+    return found == changes_.end() || !found->second.transforms ? nullptr : &found->second.transform;
 }
 
 const Parameter * AdapterWeights::replaced(const Parameter * parameter) const {

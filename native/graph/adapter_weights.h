@@ -6,25 +6,18 @@
 #include <unordered_map>
 #include <vector>
 
+#include "core/parameter_change.h"
+#include "graph/ops.h"
 #include "graph/weights.h"
 
 namespace latent::graph {
 
-/// The change of one parameter of a network by adapters, in float32, with strengths applied.
-struct ParameterChange {
-    std::string parameter;  // canonical name; may be a bias that the layer does not have
+using latent::BlockMatrix;
+using latent::ParameterChange;
 
-    /// For a matrix: W x + up (down x), summed over all adapters.
-    int64_t rank = 0;
-    std::vector<float> down;  // [rank, inner]
-    std::vector<float> up;    // [rows, rank]
-
-    std::vector<float> whole;  // or a replacement of the parameter, of the same shape
-};
-
-/// The weights that adapters add to one network. Low-rank changes are computed as additional products (AdaptedOps), so the
-/// network's weights stay unchanged, of any type and in the mapped file. Parameters are found by name, so plans for the same
-/// network with other weights can use them too.
+/// The weights that adapters add to one network. Low-rank changes are computed as additional products, gains and blocks from what
+/// a layer reads and writes (AdaptedOps), so the network's weights stay unchanged, of any type and in the mapped file. Parameters
+/// are found by name, so plans for the same network with other weights can use them too.
 class AdapterWeights {
 public:
     /// Yields the changes one by one, each for a different parameter; nullopt at the end.
@@ -40,6 +33,17 @@ public:
         int64_t first = 0, rank = 0;  // this layer's rows of `down`
     };
     const Side * side(const Parameter * weight) const;
+    /// What is done to the input of a matrix and to its product, null if nothing.
+    struct Transform {
+        const Parameter *gain = nullptr, *input_gain = nullptr;
+        std::vector<BlockProduct> before, after;
+        struct Product {
+            const Parameter * first = nullptr;
+            std::vector<const Parameter *> second;  // in the order of use
+        };
+        std::vector<Product> products;
+    };
+    const Transform * transform(const Parameter * weight) const;
     /// The replacement of a parameter, or the parameter itself.
     const Parameter * replaced(const Parameter * parameter) const;
     /// The same for the bias of a layer, which may have none.
@@ -50,6 +54,8 @@ public:
 private:
     struct Change {
         Side side;
+        Transform transform;
+        bool transforms = false;
         const Parameter * whole = nullptr;
         const Parameter * bias = nullptr;  // for a layer that has none
     };
@@ -60,6 +66,8 @@ private:
         std::vector<Side *> users;
     };
     Change & declare(const WeightStore & base, const ParameterChange & change);
+    template <typename Add>
+    void declare_transform(const Parameter & target, const ParameterChange & change, Transform & transform, Add add);
     static int64_t rows_of(const Stack & stack, DType type);
     void stack(Stack & stack, DType type, const Parameter & target, Side & side, ParameterChange & change) const;
 

@@ -34,6 +34,9 @@ public:
     virtual bool packs(DType) const { return false; }
     /// The lower factor of each adapted layer begins at a multiple of these rows, where layers share a product (AdapterWeights).
     virtual int64_t low_rank_rows() const { return 2; }
+    /// Whether adapters may scale and rotate what a layer reads and writes (Ops::scaled(), add_blocks(), gains of layers);
+    /// elsewhere they replace its weight.
+    virtual bool transforms() const { return false; }
     virtual std::unique_ptr<WeightStorage> open_weights(const DevicePtr & device) const = 0;
     /// Records the graph without allocating its values (see Graph::allocate).
     virtual std::unique_ptr<Graph> build(const GraphRequest & request) const = 0;

@@ -3,6 +3,33 @@
 #include <cmath>
 
 namespace latent::graph {
+namespace {
+
+Error no_transforms() {
+    return Error(ErrorCode::internal, "This home does not transform what layers read and write");
+}
+
+}  // namespace
+
+Map Ops::scaled(Map, const Parameter *, const Parameter *) {
+    throw no_transforms();
+}
+
+Seq Ops::scaled(Seq, const Parameter *, const Parameter *) {
+    throw no_transforms();
+}
+
+Seq Ops::add_blocks(Seq, const BlockProduct &, const Parameter *) {
+    throw no_transforms();
+}
+
+Seq Ops::folded(Seq, int64_t) {
+    throw no_transforms();
+}
+
+Seq Ops::mixed(Seq, const Parameter *, Seq) {
+    throw no_transforms();
+}
 
 void timestep_embedding(double timestep, int dim, float * out, double max_period) {
     const int half = dim / 2;

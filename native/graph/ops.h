@@ -47,6 +47,14 @@ struct SideProduct {
     explicit operator bool() const { return up != nullptr; }
 };
 
+/// A square matrix with blocks on its diagonal, after a permutation of the channels: a block reads and writes `pieces` runs of
+/// channels, `distance` apart (kernels::BlockShape).
+struct BlockProduct {
+    const Parameter * weight = nullptr;  // [blocks * size, size], or [size, size]: one for all
+    int64_t pieces = 1, distance = 0;
+    int64_t size() const { return weight->inner(); }
+};
+
 struct ConvOptions {
     int stride = 1;
     Padding padding = Padding::same;
@@ -94,7 +102,7 @@ public:
     /// x * scale + shift, then the activation. scale, shift: [batch, 1, channels].
     virtual Map affine(Map x, Seq scale, Seq shift, Activation kind) = 0;
     virtual Map activation(Map x, Activation kind) = 0;
-    virtual Map add(Map a, Map b) = 0;
+    virtual Map add(Map a, Map b) = 0;     // b may be 1x1: added to every pixel
     virtual Map concat(Map a, Map b) = 0;  // channels of a, then of b
     virtual Map avg_pool2(Map x) = 0;      // 2x2 means, stride 2
     virtual Map upsample2(Map x) = 0;      // nearest
@@ -127,6 +135,18 @@ public:
     virtual Map low_rank(Map x, const Conv & down, const Conv & /*layer*/, const ConvOptions & options) {
         return conv(x, down, options);
     }
+
+    // If the home transforms() what layers read and write
+    /// x * gain + shift, [channels] each; one of them may be null.
+    virtual Map scaled(Map x, const Parameter * gain, const Parameter * shift);
+    virtual Seq scaled(Seq x, const Parameter * gain, const Parameter * shift);
+    /// x + W x + bias, which may be null.
+    virtual Seq add_blocks(Seq x, const BlockProduct & w, const Parameter * bias);
+    /// The same numbers as tokens of `dim` channels: the parts of a token follow each other.
+    virtual Seq folded(Seq x, int64_t dim);
+    /// Channels in groups, as many as the [rows, columns] matrix `w` has columns: every group of the result is a sum of them,
+    /// y[i] = residual[i] + sum over j of w[i][j] x[j]. The residual may be absent.
+    virtual Seq mixed(Seq x, const Parameter * w, Seq residual);
 
     virtual Seq embed(Ids ids, const Embedding & w) = 0;
     /// Adds row i of a [rows, dim] table to token i.

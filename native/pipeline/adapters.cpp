@@ -4,9 +4,10 @@
 #include <map>
 
 #include "core/text.h"
-#include "formats/adapters/deltas.h"
+#include "formats/adapters/run_time.h"
 #include "graph/adapter_weights.h"
 #include "graph/convert_rows.h"
+#include "graph/home.h"
 #include "pipeline/messages.h"
 
 namespace latent::pipeline {
@@ -32,48 +33,27 @@ std::vector<float> base_values(const graph::WeightStore & weights, const Paramet
     return out;
 }
 
-/// Concatenates the low-rank changes of several adapters, so that one product sums them.
-graph::ParameterChange stacked(const Parameter & parameter, const std::vector<formats::LowRank> & parts) {
-    graph::ParameterChange change;
-    change.parameter = parameter.name;
-    for (const formats::LowRank & part : parts) {
-        change.rank += part.rank;
-        change.down.insert(change.down.end(), part.down.begin(), part.down.end());
-    }
-    const int64_t rows = parameter.rows();
-    change.up.resize(static_cast<size_t>(rows * change.rank));
-    int64_t first = 0;
-    for (const formats::LowRank & part : parts) {
-        for (int64_t row = 0; row < rows; ++row) {
-            std::copy_n(part.up.begin() + row * part.rank, part.rank, change.up.begin() + row * change.rank + first);
-        }
-        first += part.rank;
-    }
-    return change;
-}
-
-/// The change of one weight by all adapters: an additional product if all are low-rank, else a replacement.
+/// The change of one weight by all adapters: beside the weight if all of them can, else a replacement.
 graph::ParameterChange change_of(const graph::WeightStore & weights, const std::vector<AdaptedLayer> & layers,
                                  const JobContext & job) {
     const Parameter & weight = *layers.front().weight;
+    const bool transforms = graph::home_for(weights.device()->kind()).transforms();
     std::vector<float> numbers;
     const formats::BaseNumbers base = [&]() -> const std::vector<float> & {
         if (numbers.empty()) numbers = base_values(weights, weight);
         return numbers;
     };
-    std::vector<formats::LowRank> parts;
-    for (const AdaptedLayer & layer : layers) {
-        std::optional<formats::LowRank> low = formats::low_rank_of(layer, base);
-        if (!low) break;
-        parts.push_back(std::move(*low));
-    }
-    if (parts.size() == layers.size()) return stacked(weight, parts);
+    const auto check = [&] { job.check(); };
     graph::ParameterChange change;
+    const bool beside = std::all_of(layers.begin(), layers.end(), [&](const AdaptedLayer & layer) {
+        return formats::add_at_run_time(layer, transforms, base, check, change);
+    });
+    if (!beside) {
+        change = {};
+        change.whole = base();
+        for (const AdaptedLayer & layer : layers) formats::change_weight(layer, base, check, change.whole);
+    }
     change.parameter = weight.name;
-    change.whole = base();
-    for (const AdaptedLayer & layer : layers)
-        formats::change_weight(
-            layer, base, [&] { job.check(); }, change.whole);
     return change;
 }
 

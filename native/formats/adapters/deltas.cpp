@@ -73,21 +73,6 @@ bool is_lora(const AdapterLayer & layer) {
     return layer.has("down") || layer.has("up");
 }
 
-bool is_decomposed(const AdapterLayer & layer) {
-    return layer.has("dora_scale") || layer.has("magnitude");
-}
-
-/// The low-rank change without strength; nullopt for methods that add none.
-std::optional<LowRank> added_low_rank(const AdaptedLayer & a, const BaseNumbers & base) {
-    if (!a.weight->is_matrix())
-        misfit(a, "changes a matrix, but the model's parameter is not one: " + shape_text(a.weight->shape));
-    if (is_lora(*a.layer)) return lora(a);
-    if (is_hadamard(*a.layer)) return hadamard_low_rank(a);
-    if (is_kronecker(*a.layer)) return kronecker_low_rank(a);
-    if (is_glora(*a.layer)) return glora(a, base());
-    return std::nullopt;
-}
-
 /// The change in the weight's shape, without strength; empty if nothing is added.
 std::vector<float> added(const AdaptedLayer & a, const BaseNumbers & base) {
     if (const std::optional<LowRank> low = added_low_rank(a, base)) {
@@ -96,16 +81,6 @@ std::vector<float> added(const AdaptedLayer & a, const BaseNumbers & base) {
     if (is_hadamard(*a.layer)) return hadamard(a);
     if (is_kronecker(*a.layer)) return kronecker(a);
     return {};
-}
-
-bool adds_matrix(const AdapterLayer & layer) {
-    return is_lora(layer) || is_hadamard(layer) || is_kronecker(layer) || is_glora(layer);
-}
-
-/// Whether it acts on the weight as a whole, beside or in place of a low-rank addition.
-bool acts_on_whole(const AdapterLayer & layer) {
-    return is_decomposed(layer) || is_rotation(layer) || is_input_rotation(layer) || layer.has("on_input") || layer.has("diff") ||
-           layer.has("w_norm") || layer.has("set");
 }
 
 /// reshape_weight: the shape to which the weight is padded with zeros before it is changed. Only that of the model's own weight
@@ -144,6 +119,24 @@ double factor_of(const AdaptedLayer & a, int64_t rank) {
     return static_cast<double>(value[0]) / static_cast<double>(rank);
 }
 
+bool is_decomposed(const AdapterLayer & layer) {
+    return layer.has("dora_scale") || layer.has("magnitude");
+}
+
+bool adds_matrix(const AdapterLayer & layer) {
+    return is_lora(layer) || is_hadamard(layer) || is_kronecker(layer) || is_glora(layer);
+}
+
+std::optional<LowRank> added_low_rank(const AdaptedLayer & a, const BaseNumbers & base) {
+    if (!a.weight->is_matrix())
+        misfit(a, "changes a matrix, but the model's parameter is not one: " + shape_text(a.weight->shape));
+    if (is_lora(*a.layer)) return lora(a);
+    if (is_hadamard(*a.layer)) return hadamard_low_rank(a);
+    if (is_kronecker(*a.layer)) return kronecker_low_rank(a);
+    if (is_glora(*a.layer)) return glora(a, base());
+    return std::nullopt;
+}
+
 bool changes_weight(const AdapterLayer & layer) {
     return adds_matrix(layer) || is_rotation(layer) || layer.has("on_input") || layer.has("diff") || layer.has("w_norm") ||
            layer.has("set") || is_input_rotation(layer);
@@ -164,14 +157,6 @@ std::string not_applied(const AdapterFile & file, const AdapterLayer & layer, co
     return changes_weight(layer) || changes_bias(layer) ? "" : "an unknown method";
 }
 
-std::optional<LowRank> low_rank_of(const AdaptedLayer & a, const BaseNumbers & base) {
-    if (acts_on_whole(*a.layer) || !a.weight->is_matrix()) return std::nullopt;
-    std::optional<LowRank> low = added_low_rank(a, base);
-    if (!low) return std::nullopt;
-    for (float & number : low->up) number *= static_cast<float>(a.strength);
-    return low;
-}
-
 void change_weight(const AdaptedLayer & a, const BaseNumbers & base, const std::function<void()> & check,
                    std::vector<float> & w) {
     if (const TensorInfo * set = a.layer->find("set")) {
@@ -190,7 +175,7 @@ void change_weight(const AdaptedLayer & a, const BaseNumbers & base, const std::
             for (size_t i = 0; i < w.size(); ++i) w[i] += static_cast<float>(a.strength) * difference[i];
         }
     }
-    if (a.layer->has("on_input")) scale_axis(a, w);
+    if (a.layer->has("on_input")) scale(a, ia3_gains(a), w);
     if (is_rotation(*a.layer)) rotate(a, check, w);
     if (is_input_rotation(*a.layer)) rotate_inputs(a, check, w);
 }

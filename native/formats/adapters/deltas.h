@@ -14,7 +14,7 @@ namespace latent::formats {
 struct LowRank {
     int64_t rank = 0;
     std::vector<float> down;  // [rank, inner]
-    std::vector<float> up;    // [rows, rank], with strength and alpha applied
+    std::vector<float> up;    // [rows, rank], with alpha applied
 };
 
 /// One layer of an adapter file and the parameters that it changes.
@@ -38,9 +38,6 @@ using BaseNumbers = std::function<const std::vector<float> &()>;
 
 // All throw model_format, naming file and layer, if tensors are missing or have the wrong shape.
 
-/// The change of a weight as a low-rank product; nullopt if it has no such form, or its rank is so high that changing the whole
-/// weight is less work.
-std::optional<LowRank> low_rank_of(const AdaptedLayer & adapted, const BaseNumbers & base);
 /// Changes the values `w` of the weight, which earlier adapters may have changed. Additions are computed from `base`; rotations
 /// and scales act on `w`. `check` is called often and may throw.
 void change_weight(const AdaptedLayer & adapted, const BaseNumbers & base, const std::function<void()> & check,

@@ -34,6 +34,10 @@ Matrix with_core(const AdaptedLayer & a, const TensorInfo & core, const Matrix &
     return multiplied(turned, inner);
 }
 
+int64_t input_channels(const Parameter & weight) {
+    return weight.shape.size() > 1 ? weight.shape[1] : weight.inner();
+}
+
 /// Whether two products of this rank are less work than changing the whole weight.
 bool is_low(const Parameter & weight, int64_t rank) {
     return rank * (weight.rows() + weight.inner()) <= weight.rows() * weight.inner() / 2;
@@ -205,6 +209,30 @@ std::optional<LowRank> kronecker_low_rank(const AdaptedLayer & a) {
     return as_low_rank(kronecker_of(k.first.left(), k.second.left()), kronecker_of(k.first.right(), k.second.right()), k.factor);
 }
 
+std::optional<KroneckerProduct> kronecker_product(const AdaptedLayer & a) {
+    if (input_channels(*a.weight) != a.weight->inner()) return std::nullopt;
+    Kronecker k = read_kronecker(a);
+    const int64_t columns = k.first.columns();
+    KroneckerProduct out;
+    out.rows = k.first.rows(), out.columns = columns, out.first = k.first.product().numbers;
+    double factor = static_cast<double>(k.factor) * a.strength;
+    int64_t work = out.rows * columns * k.second.rows();
+    const auto add = [&](Matrix & matrix) {  // within the range of f16
+        float largest = 0;
+        for (const float number : matrix.numbers) largest = std::max(largest, std::fabs(number));
+        for (float & number : matrix.numbers) number /= largest > 0 ? largest : 1;
+        factor *= static_cast<double>(largest), work += columns * matrix.rows * matrix.columns;
+        out.second.push_back({matrix.rows, matrix.columns, std::move(matrix.numbers)});
+    };
+    if (k.second.low) {
+        add(k.second.b), add(k.second.a);
+    } else {
+        add(k.second.whole);
+    }
+    for (float & number : out.first) number = static_cast<float>(factor * static_cast<double>(number));
+    return work <= a.weight->elements() / 2 ? std::optional<KroneckerProduct>(std::move(out)) : std::nullopt;
+}
+
 std::vector<float> kronecker(const AdaptedLayer & a) {
     const Kronecker k = read_kronecker(a);
     Matrix out = kronecker_of(k.first.product(), k.second.product());
@@ -259,54 +287,66 @@ LowRank glora(const AdaptedLayer & a, const std::vector<float> & base) {
 
 // ---- (IA)^3 and DoRA -------------------------------------------------------------------------------------------------
 
-void scale_axis(const AdaptedLayer & a, std::vector<float> & w) {
-    const TensorInfo &vector = need(a, "weight", "on_input"), &flag = need(a, "on_input", "weight");
-    const std::vector<float> on_input = flag.elements() == 1 ? a.file->read(flag) : std::vector<float>{};
-    if (on_input.empty()) misfit(a, "has an on_input that is not a single number: " + text_of(flag));
-    const int64_t rows = a.weight->rows(), inner = a.weight->inner(),
-                  channels = a.weight->shape.size() > 1 ? a.weight->shape[1] : inner;
-    const bool columns = on_input[0] != 0;
-    if (vector.elements() != (columns ? channels : rows))
-        misfit(a, "has " + text_of(vector) + " for a weight " + shape_text(a.weight->shape));
-    const std::vector<float> numbers = a.file->read(vector);
+void scale_columns(const std::vector<float> & gains, int64_t rows, int64_t inner, std::vector<float> & w) {
+    const int64_t taps = inner / static_cast<int64_t>(gains.size());
     for (int64_t row = 0; row < rows; ++row) {
-        for (int64_t i = 0; i < inner; ++i) {
-            const float number = numbers[static_cast<size_t>(columns ? i / (inner / channels) : row)];
-            w[static_cast<size_t>(row * inner + i)] *= static_cast<float>(1 + a.strength * static_cast<double>(number));
-        }
+        for (int64_t i = 0; i < inner; ++i) w[static_cast<size_t>(row * inner + i)] *= gains[static_cast<size_t>(i / taps)];
     }
 }
 
-void decompose(const AdaptedLayer & a, const std::vector<float> & difference, std::vector<float> & w) {
+void scale(const AdaptedLayer & a, const Gains & gains, std::vector<float> & w) {
+    const int64_t rows = a.weight->rows(), inner = a.weight->inner();
+    if (!gains.by_row) return scale_columns(gains.numbers, rows, inner, w);
+    for (int64_t row = 0; row < rows; ++row) {
+        for (int64_t i = 0; i < inner; ++i) w[static_cast<size_t>(row * inner + i)] *= gains.numbers[static_cast<size_t>(row)];
+    }
+}
+
+Gains ia3_gains(const AdaptedLayer & a) {
+    const TensorInfo &vector = need(a, "weight", "on_input"), &flag = need(a, "on_input", "weight");
+    const std::vector<float> on_input = flag.elements() == 1 ? a.file->read(flag) : std::vector<float>{};
+    if (on_input.empty()) misfit(a, "has an on_input that is not a single number: " + text_of(flag));
+    Gains gains;
+    gains.by_row = on_input[0] == 0;
+    if (vector.elements() != (gains.by_row ? a.weight->rows() : input_channels(*a.weight)))
+        misfit(a, "has " + text_of(vector) + " for a weight " + shape_text(a.weight->shape));
+    gains.numbers = a.file->read(vector);
+    for (float & number : gains.numbers) number = static_cast<float>(1 + a.strength * static_cast<double>(number));
+    return gains;
+}
+
+float dora_part(const AdaptedLayer & a) {
+    return a.layer->has("magnitude") ? static_cast<float>(a.strength) : 1.0f;
+}
+
+Gains dora_gains(const AdaptedLayer & a, const std::vector<float> & w) {
     const bool peft = a.layer->has("magnitude");
     const TensorInfo & stored = *a.layer->find(peft ? "magnitude" : "dora_scale");
-    const int64_t rows = a.weight->rows(), inner = a.weight->inner(),
-                  channels = a.weight->shape.size() > 1 ? a.weight->shape[1] : inner;
-    const bool by_row = peft || (!stored.shape.empty() && stored.shape[0] == rows);
-    if (stored.elements() != (by_row ? rows : channels))
+    const int64_t rows = a.weight->rows(), inner = a.weight->inner(), channels = input_channels(*a.weight);
+    Gains gains;
+    gains.by_row = peft || (!stored.shape.empty() && stored.shape[0] == rows);
+    if (stored.elements() != (gains.by_row ? rows : channels))
         misfit(a, "has " + text_of(stored) + " for a weight " + shape_text(a.weight->shape));
-    const std::vector<float> norms = a.file->read(stored);
-    // LyCORIS applies the strength only to the gain, PEFT only to the difference.
-    const float part = peft ? static_cast<float>(a.strength) : 1.0f;
-    for (size_t i = 0; i < w.size(); ++i) w[i] += part * difference[i];
-    const int64_t taps = inner / channels;
-    std::vector<double> squares(norms.size());
-    const auto at = [&](int64_t row, int64_t i) { return static_cast<size_t>(by_row ? row : i / taps); };
+    gains.numbers = a.file->read(stored);
+    std::vector<double> squares(gains.numbers.size());
     for (int64_t row = 0; row < rows; ++row) {
         for (int64_t i = 0; i < inner; ++i) {
             const double number = w[static_cast<size_t>(row * inner + i)];
-            squares[at(row, i)] += number * number;
+            squares[static_cast<size_t>(gains.by_row ? row : i / (inner / channels))] += number * number;
         }
     }
-    std::vector<float> gains(norms.size());
-    for (size_t i = 0; i < gains.size(); ++i) {
+    for (size_t i = 0; i < squares.size(); ++i) {
         const double norm = std::sqrt(squares[i]) + (peft ? 0.0 : std::ldexp(1.0, -23));
-        const double gain = norm > 0 ? static_cast<double>(norms[i]) / norm : 1.0;
-        gains[i] = static_cast<float>(peft ? gain : a.strength * (gain - 1) + 1);
+        const double gain = norm > 0 ? static_cast<double>(gains.numbers[i]) / norm : 1.0;
+        gains.numbers[i] = static_cast<float>(peft ? gain : a.strength * (gain - 1) + 1);
     }
-    for (int64_t row = 0; row < rows; ++row) {
-        for (int64_t i = 0; i < inner; ++i) w[static_cast<size_t>(row * inner + i)] *= gains[at(row, i)];
-    }
+    return gains;
+}
+
+void decompose(const AdaptedLayer & a, const std::vector<float> & difference, std::vector<float> & w) {
+    const float part = dora_part(a);
+    for (size_t i = 0; i < w.size(); ++i) w[i] += part * difference[i];
+    scale(a, dora_gains(a, w), w);
 }
 
 }  // namespace latent::formats

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "core/parameter_change.h"
 #include "core/text.h"
 #include "formats/adapters/deltas.h"
 
@@ -42,27 +43,56 @@ struct Matrix {
 Matrix read_matrix(const AdaptedLayer & a, const TensorInfo & tensor);
 Matrix multiplied(const Matrix & a, const Matrix & b);
 
+bool adds_matrix(const AdapterLayer & layer);
+bool is_decomposed(const AdapterLayer & layer);
 bool is_hadamard(const AdapterLayer & layer);
 bool is_kronecker(const AdapterLayer & layer);
 bool is_glora(const AdapterLayer & layer);
 bool is_rotation(const AdapterLayer & layer);
 bool is_input_rotation(const AdapterLayer & layer);
 
+/// The low-rank change without strength; nullopt for methods that add none, or if its rank is so high that changing the whole
+/// weight is less work.
+std::optional<LowRank> added_low_rank(const AdaptedLayer & a, const BaseNumbers & base);
 // The change of a weight of `a`, without strength; as a low-rank product if that is less than half the work.
 std::optional<LowRank> hadamard_low_rank(const AdaptedLayer & a);
 std::vector<float> hadamard(const AdaptedLayer & a);
 std::optional<LowRank> kronecker_low_rank(const AdaptedLayer & a);
 std::vector<float> kronecker(const AdaptedLayer & a);
+/// Its factors, with strength; nullopt for convolutions larger than 1x1, or if they are more work than half of the layer.
+std::optional<KroneckerProduct> kronecker_product(const AdaptedLayer & a);
 /// W a1 a2 + b1 b2, a low-rank change computed from the weight itself.
 LowRank glora(const AdaptedLayer & a, const std::vector<float> & base);
 
-/// OFT and BOFT: rotates the rows of `w`.
-void rotate(const AdaptedLayer & a, const std::function<void()> & check, std::vector<float> & w);
-/// PEFT's OFT: rotates the columns of `w`, which are the layer's inputs.
-void rotate_inputs(const AdaptedLayer & a, const std::function<void()> & check, std::vector<float> & w);
-/// (IA)^3: scales rows or columns of `w`.
-void scale_axis(const AdaptedLayer & a, std::vector<float> & w);
-/// DoRA: `w` becomes w + difference, rescaled to the stored norms. `difference` is without strength.
+/// Factors of the rows or of the input channels of a weight.
+struct Gains {
+    bool by_row = true;
+    std::vector<float> numbers;
+};
+void scale(const AdaptedLayer & a, const Gains & gains, std::vector<float> & w);
+/// Each of `rows` rows of `w` times gains, [input channels].
+void scale_columns(const std::vector<float> & gains, int64_t rows, int64_t inner, std::vector<float> & w);
+/// (IA)^3, with strength.
+Gains ia3_gains(const AdaptedLayer & a);
+/// DoRA: the factor of the difference, and the gains that bring a weight with it to the stored norms, with strength. LyCORIS
+/// applies the strength only to the gain, PEFT only to the difference.
+float dora_part(const AdaptedLayer & a);
+Gains dora_gains(const AdaptedLayer & a, const std::vector<float> & w);
+/// `w` becomes w + difference, scaled by dora_gains(). `difference` is without strength.
 void decompose(const AdaptedLayer & a, const std::vector<float> & difference, std::vector<float> & w);
+
+/// OFT and BOFT, with strength: matrices of the rows of a weight, in the order of use.
+std::vector<BlockMatrix> rotations(const AdaptedLayer & a, const std::function<void()> & check);
+/// Two or three stages as one matrix, which has at most a third more numbers and takes one pass.
+std::vector<BlockMatrix> combined(std::vector<BlockMatrix> stages, int64_t rows, const std::function<void()> & check);
+/// Factors of the rows after the rotations; empty: none.
+std::vector<float> rescaled(const AdaptedLayer & a);
+void rotate(const AdaptedLayer & a, const std::function<void()> & check, std::vector<float> & w);
+/// PEFT's OFT, with strength: a matrix of the columns, which are the layer's inputs.
+BlockMatrix input_rotation(const AdaptedLayer & a, const std::function<void()> & check);
+void rotate_inputs(const AdaptedLayer & a, const std::function<void()> & check, std::vector<float> & w);
+/// w (I + m) for `rows` rows of `w`.
+void multiply_columns(const BlockMatrix & m, int64_t rows, int64_t inner, const std::function<void()> & check,
+                      std::vector<float> & w);
 
 }  // namespace latent::formats

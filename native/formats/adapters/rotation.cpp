@@ -68,17 +68,6 @@ std::vector<double> skew_blocks(const AdaptedLayer & a, const TensorInfo & store
     return q;
 }
 
-void rescale(const AdaptedLayer & a, std::vector<float> & w) {
-    const TensorInfo * stored = a.layer->find("rescale");
-    if (!stored) return;
-    const int64_t rows = a.weight->rows(), inner = a.weight->inner();
-    if (stored->elements() != rows) misfit(a, "has " + text_of(*stored) + " for " + std::to_string(rows) + " rows");
-    const std::vector<float> numbers = a.file->read(*stored);
-    for (int64_t row = 0; row < rows; ++row) {
-        for (int64_t i = 0; i < inner; ++i) w[static_cast<size_t>(row * inner + i)] *= numbers[static_cast<size_t>(row)];
-    }
-}
-
 /// R transposed for one block of PEFT's OFT, as that program computes it: exactly, or as the first terms of the series of
 /// (I + Q)(I - Q)^-1. The exact form is that of -Q.
 std::vector<double> peft_block(const PeftRotation & form, const std::vector<double> & q, int64_t n,
@@ -110,6 +99,23 @@ std::vector<double> peft_block(const PeftRotation & form, const std::vector<doub
     return out;
 }
 
+void transpose(std::vector<double> & m, int64_t n) {
+    for (int64_t i = 0; i < n; ++i) {
+        for (int64_t j = 0; j < i; ++j) std::swap(m[static_cast<size_t>(i * n + j)], m[static_cast<size_t>(j * n + i)]);
+    }
+}
+
+/// Appends strength * (R - I), with rows and columns in another order: `at(i)` is the index in R of index i.
+template <typename Order>
+void append_block(const std::vector<double> & r, int64_t n, double strength, Order at, BlockMatrix & out) {
+    for (int64_t i = 0; i < n; ++i) {
+        for (int64_t j = 0; j < n; ++j) {
+            const double entry = r[static_cast<size_t>(at(i) * n + at(j))] - (i == j ? 1.0 : 0.0);
+            out.numbers.push_back(static_cast<float>(strength * entry));
+        }
+    }
+}
+
 }  // namespace
 
 bool is_rotation(const AdapterLayer & layer) {
@@ -120,10 +126,10 @@ bool is_input_rotation(const AdapterLayer & layer) {
     return layer.has("oft_r");
 }
 
-void rotate_inputs(const AdaptedLayer & a, const std::function<void()> & check, std::vector<float> & w) {
+BlockMatrix input_rotation(const AdaptedLayer & a, const std::function<void()> & check) {
     const TensorInfo & stored = *a.layer->find("oft_r");
     const PeftRotation form = a.layer->rotation.value_or(PeftRotation());
-    const int64_t rows = a.weight->rows(), inner = a.weight->inner();
+    const int64_t inner = a.weight->inner();
     const int64_t given = stored.shape.size() == 2 ? stored.shape[0] : 0, numbers = given > 0 ? stored.shape[1] : 0;
     int64_t n = 1;  // n (n - 1) / 2 numbers above the diagonal
     while (n <= kLargestBlock && n * (n - 1) / 2 < numbers) ++n;
@@ -133,84 +139,132 @@ void rotate_inputs(const AdaptedLayer & a, const std::function<void()> & check, 
     if (n > kLargestBlock || form.terms < 1 || form.terms > 64 || !(form.epsilon > 0))
         misfit(a, "has a rotation that is out of range: " + text_of(stored));
     const std::vector<float> upper = a.file->read(stored);
-    std::vector<double> r, turned(static_cast<size_t>(n));
-    for (int64_t block = 0; block < blocks; ++block) {
+    BlockMatrix out;
+    out.size = n;
+    for (int64_t block = 0; block < given; ++block) {
         check();
-        if (block == 0 || given > 1) {
-            std::vector<double> q(static_cast<size_t>(n * n));
-            double squares = 0;
-            const float * from = upper.data() + block * numbers;
-            for (int64_t i = 0; i < n; ++i) {
-                for (int64_t j = i + 1; j < n; ++j) {
-                    const double number = *from++;
-                    q[static_cast<size_t>(i * n + j)] = number, q[static_cast<size_t>(j * n + i)] = -number;
-                    squares += 2 * number * number;
-                }
-            }
-            const double limit = form.epsilon / std::sqrt(static_cast<double>(given)), norm = std::sqrt(squares);
-            if (form.constrained && norm > limit) {
-                for (double & each : q) each *= limit / norm;
-            }
-            r = peft_block(form, q, n, check);
-            for (int64_t i = 0; i < n * n; ++i) {
-                const double own = i % (n + 1) == 0 ? 1.0 : 0.0;
-                r[static_cast<size_t>(i)] = a.strength * (r[static_cast<size_t>(i)] - own) + own;
+        std::vector<double> q(static_cast<size_t>(n * n));
+        double squares = 0;
+        const float * from = upper.data() + block * numbers;
+        for (int64_t i = 0; i < n; ++i) {
+            for (int64_t j = i + 1; j < n; ++j) {
+                const double number = *from++;
+                q[static_cast<size_t>(i * n + j)] = number, q[static_cast<size_t>(j * n + i)] = -number;
+                squares += 2 * number * number;
             }
         }
+        const double limit = form.epsilon / std::sqrt(static_cast<double>(given)), norm = std::sqrt(squares);
+        if (form.constrained && norm > limit) {
+            for (double & each : q) each *= limit / norm;
+        }
+        append_block(
+            peft_block(form, q, n, check), n, a.strength, [](int64_t i) { return i; }, out);
+    }
+    return out;
+}
+
+void multiply_columns(const BlockMatrix & m, int64_t rows, int64_t inner, const std::function<void()> & check,
+                      std::vector<float> & w) {
+    const int64_t n = m.size;
+    std::vector<double> sums(static_cast<size_t>(n));
+    for (int64_t block = 0; block < inner / n; ++block) {
+        const float * numbers = m.numbers.data() + (m.stored() > 1 ? block : 0) * n * n;
         for (int64_t row = 0; row < rows; ++row) {
             if (row % 64 == 0) check();
-            float * own = w.data() + row * inner + block * n;
-            std::fill(turned.begin(), turned.end(), 0.0);
+            float * own = w.data() + row * inner;
+            for (int64_t i = 0; i < n; ++i) sums[static_cast<size_t>(i)] = own[m.position(block, i)];
             for (int64_t i = 0; i < n; ++i) {
-                const double number = own[i];
-                const double * line = r.data() + i * n;
-                for (int64_t j = 0; j < n; ++j) turned[static_cast<size_t>(j)] += number * line[j];
+                const double number = own[m.position(block, i)];
+                for (int64_t j = 0; j < n; ++j) sums[static_cast<size_t>(j)] += number * static_cast<double>(numbers[i * n + j]);
             }
-            std::transform(turned.begin(), turned.end(), own, [](double number) { return static_cast<float>(number); });
+            for (int64_t i = 0; i < n; ++i) own[m.position(block, i)] = static_cast<float>(sums[static_cast<size_t>(i)]);
         }
     }
 }
 
-void rotate(const AdaptedLayer & a, const std::function<void()> & check, std::vector<float> & w) {
+void rotate_inputs(const AdaptedLayer & a, const std::function<void()> & check, std::vector<float> & w) {
+    multiply_columns(input_rotation(a, check), a.weight->rows(), a.weight->inner(), check, w);
+}
+
+std::vector<BlockMatrix> rotations(const AdaptedLayer & a, const std::function<void()> & check) {
     const TensorInfo & stored = *a.layer->find("oft_blocks");
     const std::vector<int64_t> & shape = stored.shape;
-    const int64_t rows = a.weight->rows(), inner = a.weight->inner();
+    const int64_t rows = a.weight->rows();
     const bool butterfly = shape.size() == 4;
     const int64_t n = shape.empty() ? 0 : shape.back();
     if ((shape.size() != 3 && !butterfly) || n < 1 || shape[shape.size() - 2] != n || shape[shape.size() - 3] * n != rows)
         misfit(a, "has " + text_of(stored) + " for " + std::to_string(rows) + " rows");
     if (n > kLargestBlock)
         misfit(a, "rotates blocks of more than " + std::to_string(kLargestBlock) + " rows: " + text_of(stored));
-    const int64_t stages = butterfly ? shape[0] : 1, blocks = rows / n;
-    if (butterfly && (n % 2 != 0 || stages > 32)) misfit(a, "has invalid butterfly stages: " + text_of(stored));
+    const int64_t count = butterfly ? shape[0] : 1, blocks = rows / n;
+    if (butterfly && (n % 2 != 0 || count > 32)) misfit(a, "has invalid butterfly stages: " + text_of(stored));
     const std::vector<double> q = skew_blocks(a, stored, n);
-    std::vector<int64_t> order(static_cast<size_t>(rows));
-    std::vector<float> turned(w.size());
-    for (int64_t stage = 0; stage < stages; ++stage) {
-        const int64_t half = butterfly ? (int64_t{1} << stage) * n / 2 : 0;
-        if (butterfly && (half < 1 || rows % (2 * half) != 0)) misfit(a, "has too many stages: " + text_of(stored));
-        for (int64_t i = 0; i < rows; ++i) {  // the position in the weight of row i of the blocks
-            order[static_cast<size_t>(i)] = !butterfly ? i : i / (2 * half) * (2 * half) + i % 2 * half + i % (2 * half) / 2;
-        }
+    std::vector<BlockMatrix> stages;
+    for (int64_t stage = 0; stage < count; ++stage) {
+        BlockMatrix matrix;
+        matrix.size = n;
+        if (butterfly) matrix.pieces = 2, matrix.distance = (int64_t{1} << stage) * n / 2;
+        if (butterfly && rows % (2 * matrix.distance) != 0) misfit(a, "has too many stages: " + text_of(stored));
         for (int64_t block = 0; block < blocks; ++block) {
             check();
             const auto first = q.begin() + (stage * blocks + block) * n * n;
-            const std::vector<double> r = cayley({first, first + n * n}, n, check);
-            for (int64_t i = 0; i < n; ++i) {
-                float * to = turned.data() + order[static_cast<size_t>(block * n + i)] * inner;
-                std::fill(to, to + inner, 0.0f);
-                for (int64_t j = 0; j < n; ++j) {
-                    // OFT sums over the first index of R, BOFT over the second.
-                    const double own = i == j ? 1.0 : 0.0, entry = r[static_cast<size_t>(butterfly ? i * n + j : j * n + i)];
-                    const float number = static_cast<float>(a.strength * (entry - own) + own);
-                    const float * from = w.data() + order[static_cast<size_t>(block * n + j)] * inner;
-                    for (int64_t c = 0; c < inner; ++c) to[c] += number * from[c];
-                }
+            std::vector<double> r = cayley({first, first + n * n}, n, check);
+            // OFT sums over the first index of R, BOFT over the second. Rows of BOFT's blocks alternate between the two pieces.
+            if (!butterfly) transpose(r, n);
+            const auto row = [&](int64_t i) { return butterfly ? i % (n / 2) * 2 + i / (n / 2) : i; };
+            append_block(r, n, a.strength, row, matrix);
+        }
+        stages.push_back(std::move(matrix));
+    }
+    return stages;
+}
+
+std::vector<float> rescaled(const AdaptedLayer & a) {
+    const TensorInfo * stored = a.layer->find("rescale");
+    if (!stored) return {};
+    const int64_t rows = a.weight->rows();
+    if (stored->elements() != rows) misfit(a, "has " + text_of(*stored) + " for " + std::to_string(rows) + " rows");
+    return a.file->read(*stored);
+}
+
+/// (I + m) w for rows [first, first + rows), which are `w`, of the matrix's.
+void multiply_rows(const BlockMatrix & m, int64_t first, int64_t rows, int64_t inner, const std::function<void()> & check,
+                   std::vector<float> & w) {
+    std::vector<float> turned = w;
+    for (int64_t block = first / m.size; block < (first + rows) / m.size; ++block) {
+        check();
+        const float * numbers = m.numbers.data() + block * m.size * m.size;
+        for (int64_t i = 0; i < m.size; ++i) {
+            float * to = turned.data() + (m.position(block, i) - first) * inner;
+            for (int64_t j = 0; j < m.size; ++j) {
+                const float number = numbers[i * m.size + j], *from = w.data() + (m.position(block, j) - first) * inner;
+                for (int64_t c = 0; c < inner; ++c) to[c] += number * from[c];
             }
         }
-        w.swap(turned);
     }
-    rescale(a, w);
+    w.swap(turned);
+}
+
+std::vector<BlockMatrix> combined(std::vector<BlockMatrix> stages, int64_t rows, const std::function<void()> & check) {
+    const int64_t count = static_cast<int64_t>(stages.size());
+    if (count < 2 || count > 3) return stages;  // more stages have more numbers in one matrix than apart
+    BlockMatrix all;
+    all.size = stages.back().distance * 2;
+    for (int64_t first = 0; first < rows; first += all.size) {
+        std::vector<float> block(static_cast<size_t>(all.size * all.size));
+        for (int64_t i = 0; i < all.size; ++i) block[static_cast<size_t>(i * all.size + i)] = 1;
+        for (const BlockMatrix & stage : stages) multiply_rows(stage, first, all.size, all.size, check, block);
+        for (int64_t i = 0; i < all.size; ++i) block[static_cast<size_t>(i * all.size + i)] -= 1;
+        all.numbers.insert(all.numbers.end(), block.begin(), block.end());
+    }
+    return {std::move(all)};
+}
+
+void rotate(const AdaptedLayer & a, const std::function<void()> & check, std::vector<float> & w) {
+    const int64_t rows = a.weight->rows(), inner = a.weight->inner();
+    for (const BlockMatrix & m : rotations(a, check)) multiply_rows(m, 0, rows, inner, check, w);
+    const std::vector<float> gains = rescaled(a);
+    if (!gains.empty()) scale(a, {true, gains}, w);
 }
 
 }  // namespace latent::formats

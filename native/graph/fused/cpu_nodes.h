@@ -3,6 +3,7 @@
 #include "graph/portable/ggml_handles.h"
 #include "graph/weights.h"
 #include "kernels/common/attention.h"
+#include "kernels/common/blocks.h"
 #include "kernels/common/matmul.h"
 #include "kernels/common/rows.h"
 
@@ -53,12 +54,13 @@ struct ConvNode {
     kernels::ConvShape shape;
     bool int8 = false, bf16_out = false, geglu = false;
     kernels::Gate activation = kernels::Gate::none;
-    int bias = -1, channel_add = -1, residual = -1, low = -1, up = -1;
+    int gain = -1, bias = -1, channel_add = -1, residual = -1, low = -1, up = -1;
     int64_t low_row = 0, low_at = 0;  // bytes of a row of `low`, and of the offset in it
 
     void run(ggml_tensor * out, kernels::Share share) const {
         kernels::Epilogue epilogue{node_values(out, bias), node_values(out, channel_add), node_values(out, residual), activation,
                                    geglu};
+        epilogue.gain = node_values(out, gain);
         if (up >= 0) {
             epilogue.side.x = static_cast<const uint8_t *>(out->src[low]->data) + low_at;
             epilogue.side.row_bytes = low_row;
@@ -124,6 +126,30 @@ struct AffineNode {
     void run(ggml_tensor * out, kernels::Share share) const {
         kernels::affine_rows(kernels.rows(), node_values(out, 0), pixels, node_values(out, 1), node_values(out, 2), gate, format,
                              out->data, share);
+    }
+};
+
+/// Sources: x in float32, x in the form of the set's rows, the blocks, and with `biased` a bias.
+struct BlocksNode {
+    NodeKernels kernels;
+    kernels::BlockShape shape;
+    bool biased;
+
+    void run(ggml_tensor * out, kernels::Share share) const {
+        kernels::block_product(*kernels.tiles, *kernels.vectors, shape, node_values(out, 0), out->src[1]->data,
+                               stored_matrix(out->src[2]), node_values(out, biased ? 3 : -1), static_cast<float *>(out->data),
+                               share);
+    }
+};
+
+/// Sources: x, the matrix, and with `added` what is added.
+struct MixNode {
+    kernels::MixShape shape;
+    bool added;
+
+    void run(ggml_tensor * out, kernels::Share share) const {
+        kernels::mix(shape, node_values(out, 0), node_values(out, 1), node_values(out, added ? 2 : -1),
+                     static_cast<float *>(out->data), share);
     }
 };
 

@@ -75,6 +75,8 @@ public:
     bool is_exact(const Device &) const override { return true; }
     bool packs(DType type) const override { return type == DType::i8; }
 
+    bool transforms() const override { return true; }
+
     std::unique_ptr<WeightStorage> open_weights(const DevicePtr & device) const override {
         return std::make_unique<FusedWeights>(device);
     }

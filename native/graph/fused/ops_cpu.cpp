@@ -2,13 +2,14 @@
 
 #include <algorithm>
 
+#include "graph/fused/custom_node.h"
+
 namespace latent::graph {
 namespace {
 
 using kernels::Form;
 using kernels::Gate;
 using kernels::RowFormat;
-using kernels::Share;
 
 Gate gate_of(Activation kind) {
     switch (kind) {
@@ -21,25 +22,8 @@ Gate gate_of(Activation kind) {
     return Gate::none;
 }
 
-/// For labels: "64x64".
-std::string sizes(std::initializer_list<int64_t> list) {
-    std::string text;
-    for (const int64_t size : list) text += (text.empty() ? "" : "x") + std::to_string(size);
-    return text;
-}
-
 std::string to(int64_t in, int64_t out) {
     return std::to_string(in) + ">" + std::to_string(out);
-}
-
-const char * form_name(Form form) {
-    return form == Form::int8 ? " int8" : form == Form::bf16 ? " bf16" : "";
-}
-
-RowFormat row_format(Form form, int64_t channels, int64_t rows) {
-    RowFormat format;
-    format.form = form, format.channels = channels, format.rows = rows;
-    return format;
 }
 
 }  // namespace
@@ -47,48 +31,6 @@ RowFormat row_format(Form form, int64_t channels, int64_t rows) {
 OpsCpu::OpsCpu(const GgmlGraphParts & parts, const Runner::Limits & limits, GgmlCpuDevice & device,
                kernels::Arithmetic arithmetic)
     : OpsGgml(parts, true, limits), device_(device), arithmetic_(arithmetic) {}
-
-template <typename Node>
-ggml_tensor * OpsCpu::node(Node data, std::string label, double flops, const Shape & ne, std::vector<ggml_tensor *> sources) {
-    return rows_node(data, std::move(label), flops, row_format(Form::f32, ne[0], ne[1] * ne[2] * ne[3]), ne, std::move(sources));
-}
-
-/// A custom node that writes rows of channels, as a float32 tensor of shape `ne` or as bytes in another form.
-template <typename Node>
-ggml_tensor * OpsCpu::rows_node(Node data, std::string label, double flops, const RowFormat & format, const Shape & ne,
-                                std::vector<ggml_tensor *> sources) {
-    struct Held {
-        Node node;
-        GgmlCpuDevice * device;
-        int parts;
-        std::string label;
-        double flops;
-    };
-    flops_ += flops;
-    constexpr int64_t kSmall = 8192;  // values; below this, waking more workers costs more than it saves
-    const int threads = device_.pool().threads();
-    int64_t values = format.rows * format.channels;
-    for (const ggml_tensor * source : sources) values = std::max(values, ggml_nelements(source));
-    const bool small = flops < 1e6 && values < kSmall;
-    const int parts = threads == 1 || small ? 1 : 4 * threads;
-    auto held = std::make_shared<Held>(Held{data, &device_, parts, std::move(label), flops});
-    owned_.push_back(held);
-    const auto run = [](ggml_tensor * out, int, int, void * user) {
-        const Held & work = *static_cast<const Held *>(user);
-        if (Profile * profile = work.device->profile()) profile->describe(work.label, work.flops);
-        try {
-            work.device->pool().run(work.parts, [&](int thread) { work.node.run(out, {thread, work.parts}); });
-        } catch (const std::exception & e) {
-            work.device->fail_node(e.what());
-        }
-    };
-    const bool full = format.form == Form::f32;
-    const Shape size = full ? ne : Shape{format.bytes(), 1, 1, 1};
-    ggml_tensor * t = ggml_custom_4d(nodes_, full ? GGML_TYPE_F32 : GGML_TYPE_I8, size[0], size[1], size[2], size[3],
-                                     sources.data(), static_cast<int>(sources.size()), run, 1, held.get());
-    expand(t);
-    return t;
-}
 
 // ---- values ------------------------------------------------------------------------------------------------------------
 
@@ -230,6 +172,7 @@ ggml_tensor * OpsCpu::product(const Product & p) {
     NodeSources sources;
     sources.add(in_form(p.x, form));
     sources.add(tensor_of(p.weight));
+    data.gain = sources.add(p.gain ? tensor_of(p.gain) : nullptr);
     data.bias = sources.add(p.bias ? tensor_of(p.bias) : nullptr);
     data.channel_add = sources.add(p.channel_add ? contiguous(p.channel_add.id) : nullptr);
     data.residual = sources.add(p.residual >= 0 ? contiguous(p.residual) : nullptr);
@@ -290,7 +233,7 @@ OpsCpu::Product OpsCpu::conv_product(Map x, const Conv & w, const ConvOptions & 
                                             : " ") +
                               to(w.in, w.out) + " " + sizes({s.out_width, s.out_height});
     Product p{x.id, w.weight, w.bias, s, &tiles(w.in, w.out), label, {w.out, s.out_width, s.out_height, s.n}};
-    p.channel_add = options.channel_add, p.residual = options.residual.id;
+    p.gain = w.gain, p.channel_add = options.channel_add, p.residual = options.residual.id;
     p.activation = gate_of(options.activation);
     p.side = options.side;
     return p;
@@ -304,13 +247,15 @@ Map OpsCpu::conv(Map x, const Conv & w, const ConvOptions & options) {
 }
 
 OpsCpu::Product OpsCpu::linear_product(Seq x, const Linear & w) const {
-    return {x.id,
-            w.weight,
-            w.bias,
-            kernels::ConvShape::linear(x.length * x.batch, x.dim, w.out),
-            &tiles(w.in, w.out),
-            "linear " + to(w.in, w.out) + " " + sizes({x.length}),
-            {w.out, x.length, x.batch, 1}};
+    Product p{x.id,
+              w.weight,
+              w.bias,
+              kernels::ConvShape::linear(x.length * x.batch, x.dim, w.out),
+              &tiles(w.in, w.out),
+              "linear " + to(w.in, w.out) + " " + sizes({x.length}),
+              {w.out, x.length, x.batch, 1}};
+    p.gain = w.gain;
+    return p;
 }
 
 /// ggml's dot products are faster for a few tokens.
@@ -328,25 +273,6 @@ Seq OpsCpu::linear(Seq x, const Linear & w, const LinearOptions & options) {
     ggml_tensor * made = product(p);
     if (w.weight->dtype == DType::i8) int8_products_.insert(made);
     return seq(made);
-}
-
-// ---- adapters ----------------------------------------------------------------------------------------------------------
-
-bool OpsCpu::adds_sides(const Parameter & weight, Seq x) const {
-    return weight.dtype != DType::i8 && (weight.role == Role::conv || multiplies(weight, x));
-}
-
-/// In the arithmetic of the layer, which does not depend on the rank.
-Seq OpsCpu::low_rank(Seq x, const Linear & down, const Linear & layer) {
-    Product p = linear_product(x, down);
-    p.tiles = &tiles(layer.in, layer.out);
-    return {product_when_needed(p), down.out, x.length, x.batch};
-}
-
-Map OpsCpu::low_rank(Map x, const Conv & down, const Conv & layer, const ConvOptions & options) {
-    Product p = conv_product(x, down, options);
-    p.tiles = &tiles(layer.in, layer.out);
-    return {product_when_needed(p), p.shape.out_width, p.shape.out_height, down.out, p.shape.n};
 }
 
 Seq OpsCpu::attention(Seq q, Seq k, Seq v, const AttentionOptions & options) {

@@ -52,6 +52,10 @@ public:
     bool adds_sides(const Parameter & weight, Seq x) const override;
     Seq low_rank(Seq x, const Linear & down, const Linear & layer) override;
     Map low_rank(Map x, const Conv & down, const Conv & layer, const ConvOptions & options) override;
+    Map scaled(Map x, const Parameter * gain, const Parameter * shift) override;
+    Seq scaled(Seq x, const Parameter * gain, const Parameter * shift) override;
+    Seq add_blocks(Seq x, const BlockProduct & w, const Parameter * bias) override;
+    Seq mixed(Seq x, const Parameter * w, Seq residual) override;
 
 private:
     using Shape = std::array<int64_t, 4>;
@@ -74,6 +78,7 @@ private:
         std::string label;
         Shape ne;
         kernels::Gate activation = kernels::Gate::none;
+        const Parameter * gain = nullptr;
         Seq channel_add = {};
         int residual = -1;
         bool geglu = false;
@@ -97,6 +102,7 @@ private:
     Product linear_product(Seq x, const Linear & w) const;
     Product conv_product(Map x, const Conv & w, const ConvOptions & options) const;
     int product_when_needed(const Product & request);
+    int scaled_when_needed(int x, const Shape & ne, const Parameter * gain, const Parameter * shift);
     template <typename Node>
     ggml_tensor * node(Node data, std::string label, double flops, const Shape & ne, std::vector<ggml_tensor *> sources);
     template <typename Node>

@@ -141,15 +141,15 @@ ggml_tensor * OpsGgml::product(ggml_tensor * a, ggml_tensor * b) {
     return y;
 }
 
-/// columns [inner, n...] -> [rows, n...], bias added.
-ggml_tensor * OpsGgml::multiply(const Parameter * weight, const Parameter * bias, ggml_tensor * columns) {
+/// columns [inner, n...] -> [rows, n...].
+ggml_tensor * OpsGgml::multiplied(const Parameter * weight, ggml_tensor * columns) {
     if (columns->ne[0] != weight->inner()) {
         throw Error(ErrorCode::internal, "\"" + weight->name + "\" expects " + std::to_string(weight->inner()) + " inputs, got " +
                                              std::to_string(columns->ne[0]));
     }
     ggml_tensor * y = product(tensor_of(weight), columns);
     flops_ += 2.0 * static_cast<double>(weight->inner()) * static_cast<double>(ggml_nelements(y));
-    return bias ? ggml_add_inplace(nodes_, y, tensor_of(bias)) : y;
+    return y;
 }
 
 ggml_tensor * OpsGgml::activate(ggml_tensor * t, Activation kind) {
@@ -244,14 +244,14 @@ Map OpsGgml::to_map(Seq x, int64_t width, int64_t height) {
 
 Seq OpsGgml::linear(Seq x, const Linear & w, const LinearOptions & options) {
     room(16);
-    ggml_tensor * y = activate(multiply(w.weight, w.bias, tensor(x.id)), options.activation);
+    ggml_tensor * y = activate(multiply(w, tensor(x.id)), options.activation);
     if (options.residual) y = ggml_add_inplace(nodes_, y, tensor(options.residual.id));
     return seq(y);
 }
 
 Seq OpsGgml::geglu(Seq x, const Linear & w, const SideProduct &) {
     room(8);
-    return seq(ggml_geglu_erf_swapped(nodes_, multiply(w.weight, w.bias, tensor(x.id))));
+    return seq(ggml_geglu_erf_swapped(nodes_, multiply(w, tensor(x.id))));
 }
 
 Seq OpsGgml::gate(Seq both) {

@@ -72,6 +72,11 @@ public:
     Seq concat(Seq a, Seq b) override;
     Seq slice(Seq x, int64_t first, int64_t count) override;
     std::vector<Seq> split_heads_qkv(Seq x, int heads) override;
+    Map scaled(Map x, const Parameter * gain, const Parameter * shift) override;
+    Seq scaled(Seq x, const Parameter * gain, const Parameter * shift) override;
+    Seq add_blocks(Seq x, const BlockProduct & w, const Parameter * bias) override;
+    Seq folded(Seq x, int64_t dim) override;
+    Seq mixed(Seq x, const Parameter * w, Seq residual) override;
     Seq embed(Ids ids, const Embedding & w) override;
     Seq add_positions(Seq x, const Parameter * table) override;
 
@@ -93,7 +98,9 @@ protected:
     ggml_tensor * kernel_shape(int kernel, int64_t channels);
     ggml_tensor * product(ggml_tensor * a, ggml_tensor * b);
     ggml_tensor * contiguous(ggml_tensor * t);
-    ggml_tensor * multiply(const Parameter * weight, const Parameter * bias, ggml_tensor * columns);
+    template <typename Layer>
+    ggml_tensor * multiply(const Layer & w, ggml_tensor * columns);
+    ggml_tensor * multiplied(const Parameter * weight, ggml_tensor * columns);
     ggml_tensor * activate(ggml_tensor * t, Activation kind);
     ggml_tensor * transposed(ggml_tensor * t);
 
@@ -117,5 +124,13 @@ protected:
     double flops_ = 0;
     uint64_t thread_scratch_ = 0;
 };
+
+/// columns [inner, n...] -> [rows, n...], times the gain, bias added.
+template <typename Layer>
+ggml_tensor * OpsGgml::multiply(const Layer & w, ggml_tensor * columns) {
+    ggml_tensor * y = multiplied(w.weight, columns);
+    if (w.gain) y = ggml_mul_inplace(nodes_, y, tensor_of(w.gain));
+    return w.bias ? ggml_add_inplace(nodes_, y, tensor_of(w.bias)) : y;
+}
 
 }  // namespace latent::graph

@@ -67,7 +67,7 @@ Map OpsGgml::conv(Map x, const Conv & w, const ConvOptions & options) {
 ggml_tensor * OpsGgml::conv_pointwise(ggml_tensor * x, const Conv & w, ggml_tensor * channel_add) {
     const int64_t width = x->ne[0], height = x->ne[1], batch = x->ne[3];
     ggml_tensor * pixels = transposed(ggml_reshape_3d(nodes_, x, width * height, w.in, batch));  // [in, w*h, n]
-    ggml_tensor * y = multiply(w.weight, w.bias, pixels);                                        // [out, w*h, n]
+    ggml_tensor * y = multiply(w, pixels);                                                       // [out, w*h, n]
     if (channel_add) y = ggml_add_inplace(nodes_, y, channel_add);
     return ggml_reshape_4d(nodes_, transposed(y), width, height, w.out, batch);
 }
@@ -79,7 +79,7 @@ ggml_tensor * OpsGgml::conv_whole(ggml_tensor * x, const Conv & w, const ConvSha
     ggml_tensor * unfolded =
         ggml_im2col(nodes_, kernel_shape(w.kernel, w.in), x, stride, stride, pad, pad, 1, 1, true, GGML_TYPE_F32);
     unfolded = ggml_reshape_3d(nodes_, unfolded, w.weight->inner(), pixels, batch);
-    ggml_tensor * y = multiply(w.weight, w.bias, unfolded);  // [out, pixels, n]
+    ggml_tensor * y = multiply(w, unfolded);  // [out, pixels, n]
     if (channel_add) y = ggml_add_inplace(nodes_, y, channel_add);
     return ggml_reshape_4d(nodes_, transposed(y), shape.out_width, shape.out_height, w.out, batch);
 }
@@ -139,7 +139,7 @@ ggml_tensor * OpsGgml::conv_band(ggml_tensor * image, const Conv & w, const Conv
                                          static_cast<int>(shape.pad), static_cast<int>(pad), 1, 1, true, GGML_TYPE_F32);
     ggml_tensor * columns = ggml_view_2d(nodes_, unfolded, unfolded->ne[0], shape.out_width * rows, unfolded->nb[1],
                                          static_cast<size_t>(skip) * unfolded->nb[2]);
-    return multiply(w.weight, w.bias, columns);
+    return multiply(w, columns);
 }
 
 }  // namespace latent::graph

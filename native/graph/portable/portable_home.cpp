@@ -13,6 +13,8 @@ public:
     bool runs_on(const std::string & kind) const override { return kind != "cuda"; }
     bool is_exact(const Device & device) const override { return static_cast<const GgmlDevice &>(device).float32_products(); }
 
+    bool transforms() const override { return true; }
+
     std::unique_ptr<WeightStorage> open_weights(const DevicePtr & device) const override {
         return std::make_unique<GgmlWeights>(device);
     }

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstring>
+#include <filesystem>
 
 #include "core/memory.h"
 #include "golden.h"
@@ -406,5 +407,27 @@ TEST(adapters_textual_inversion) {
         within(form.layout, difference(model->encode_prompt(tokens, {}).data, context.data), context.atol);
         chunk.vectors[0].encoders[0].pop_back();
         CHECK(throws(ErrorCode::invalid_argument, "do not match", [&] { model->encode_prompt(tokens, {}); }));
+    }
+}
+
+// What they add to memory is what their files hold, in 32 bits here: the model's weights are not copied. Not so for LoHa, which
+// has the square of its rank as a low-rank product, and for 3x3 convolutions of LoKr.
+TEST(adapters_take_the_memory_of_their_numbers) {
+    const Loaded model("sd1");
+    const auto bytes = [&] { return model->memory_usage()["total"].get<uint64_t>(); };
+    for (const char * name : {"lora-kohya", "dora", "dora-peft", "ia3", "oft-lycoris", "oft-kohya", "boft"}) {
+        const Adapter adapter(name, std::string(name) == "dora-peft" ? "peft" : "kohya");
+        const bool has_context = adapter.golden.json.at("inputs").contains("context");
+        const Conditioning text = context_of(has_context ? adapter.input("context") : adapter.expected("text_context"));
+        model->set_adapters({}, {});
+        predicted(model, adapter, text);
+        const uint64_t bare = bytes();
+        model->set_adapters(adapter.at(1), {});
+        const uint64_t added = bytes() - bare, stored = std::filesystem::file_size(adapter.path);
+        const bool fits = added > 0 && added <= stored * 11 / 10;
+        if (!fits)
+            std::printf("     %s: %llu bytes for a file of %llu\n", name, static_cast<unsigned long long>(added),
+                        static_cast<unsigned long long>(stored));
+        CHECK(fits);
     }
 }

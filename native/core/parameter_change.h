@@ -1,0 +1,52 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace latent {
+
+/// A square matrix with blocks on its diagonal, after a permutation: a block acts on `pieces` runs of size / pieces channels,
+/// `distance` channels apart (one run: the blocks follow each other).
+struct BlockMatrix {
+    int64_t size = 0, pieces = 1, distance = 0;
+    std::vector<float> numbers;  // [blocks][size][size], or one block for all; without the identity: the matrix is I + this
+
+    int64_t stored() const { return static_cast<int64_t>(numbers.size()) / (size * size); }
+    /// The channel of index `i` in a block.
+    int64_t position(int64_t block, int64_t i) const {
+        if (pieces == 1) return block * size + i;
+        const int64_t run = size / pieces, across = distance / run;
+        return block / across * pieces * distance + i / run * distance + block % across * run + i % run;
+    }
+};
+
+/// The Kronecker product of `first`, [rows, columns], and another matrix, or the product of two, applied in this order.
+struct KroneckerProduct {
+    int64_t rows = 0, columns = 0;
+    std::vector<float> first;
+    struct Factor {
+        int64_t rows = 0, columns = 0;
+        std::vector<float> numbers;
+    };
+    std::vector<Factor> second;
+};
+
+/// The change of one parameter of a network by adapters, in float32, with strengths applied: either `whole`, or for a matrix
+///     y = after(gain * (W before(input_gain * x) + up (down x) + products x)),
+/// in which every part is optional. Bias and activation follow.
+struct ParameterChange {
+    std::string parameter;  // canonical name; may be a bias that the layer does not have
+
+    int64_t rank = 0;                        // summed over all adapters
+    std::vector<float> down;                 // [rank, inner]
+    std::vector<float> up;                   // [rows, rank]
+    std::vector<KroneckerProduct> products;  // of weights without a spatial extent
+    std::vector<float> gain;                 // [rows]
+    std::vector<float> input_gain;           // [input channels]
+    std::vector<BlockMatrix> before, after;  // in the order of use
+
+    std::vector<float> whole;  // a replacement of the parameter, of the same shape
+};
+
+}  // namespace latent

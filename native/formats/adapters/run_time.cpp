@@ -1,0 +1,137 @@
+#include "formats/adapters/run_time.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "formats/adapters/forms.h"
+
+namespace latent::formats {
+namespace {
+
+/// Appends a product to the sums. They precede the gain, which is undone for products of later adapters; blocks cannot be.
+bool append(LowRank low, int64_t rows, ParameterChange & c) {
+    if (!c.after.empty()) return false;
+    for (size_t row = 0; row < c.gain.size(); ++row) {
+        constexpr float kLeast = 1e-4f;
+        if (!(std::fabs(c.gain[row]) > kLeast)) return false;
+        for (int64_t r = 0; r < low.rank; ++r)
+            low.up[row * static_cast<size_t>(low.rank) + static_cast<size_t>(r)] /= c.gain[row];
+    }
+    const int64_t rank = c.rank + low.rank;
+    std::vector<float> up(static_cast<size_t>(rows * rank));
+    for (int64_t row = 0; row < rows; ++row) {
+        std::copy_n(c.up.begin() + row * c.rank, c.rank, up.begin() + row * rank);
+        std::copy_n(low.up.begin() + row * low.rank, low.rank, up.begin() + row * rank + c.rank);
+    }
+    c.up = std::move(up), c.rank = rank;
+    c.down.insert(c.down.end(), low.down.begin(), low.down.end());
+    return true;
+}
+
+void multiply(std::vector<float> & gains, const std::vector<float> & more) {
+    if (gains.empty()) gains.assign(more.size(), 1.0f);
+    for (size_t i = 0; i < gains.size(); ++i) gains[i] *= more[i];
+}
+
+/// I + m becomes diag(gains) (I + m).
+bool scale_rows(BlockMatrix & m, const std::vector<float> & gains) {
+    const int64_t blocks = static_cast<int64_t>(gains.size()) / m.size;
+    if (m.stored() != blocks) return false;  // one block for all
+    for (int64_t b = 0; b < blocks; ++b) {
+        for (int64_t i = 0; i < m.size; ++i) {
+            const float gain = gains[static_cast<size_t>(m.position(b, i))];
+            float * row = m.numbers.data() + (b * m.size + i) * m.size;
+            for (int64_t j = 0; j < m.size; ++j) row[j] *= gain;
+            row[i] += gain - 1;
+        }
+    }
+    return true;
+}
+
+bool scale_outputs(const std::vector<float> & gains, ParameterChange & c) {
+    if (!c.after.empty()) return scale_rows(c.after.back(), gains);
+    multiply(c.gain, gains);
+    return true;
+}
+
+void scale_inputs(const Parameter & weight, const std::vector<float> & gains, ParameterChange & c) {
+    scale_columns(gains, c.rank, weight.inner(), c.down);
+    multiply(c.input_gain, gains);
+}
+
+bool scale(const Parameter & weight, const Gains & gains, ParameterChange & c) {
+    if (gains.by_row) return scale_outputs(gains.numbers, c);
+    scale_inputs(weight, gains.numbers, c);
+    return true;
+}
+
+/// The weight with an adapter's own sum is scaled to the stored norms.
+bool decompose(const AdaptedLayer & a, LowRank low, const BaseNumbers & base, ParameterChange & c) {
+    if (!c.gain.empty() || !c.input_gain.empty() || !c.before.empty() || !c.after.empty()) return false;
+    const int64_t rows = a.weight->rows();
+    for (float & number : low.up) number *= dora_part(a);
+    append(std::move(low), rows, c);
+    std::vector<float> w = multiplied({rows, c.rank, c.up}, {c.rank, a.weight->inner(), c.down}).numbers;
+    const std::vector<float> & own = base();
+    for (size_t i = 0; i < w.size(); ++i) w[i] += own[i];
+    return scale(*a.weight, dora_gains(a, w), c);
+}
+
+/// Whether the blocks of all stages are less work than changing the weight.
+bool is_little(const std::vector<BlockMatrix> & stages, int64_t channels, const Parameter & weight) {
+    int64_t work = 0;
+    for (const BlockMatrix & stage : stages) work += stage.size * channels;
+    return work <= weight.elements() / 2;
+}
+
+bool rotate_outputs(const AdaptedLayer & a, const std::function<void()> & check, ParameterChange & c) {
+    std::vector<BlockMatrix> stages = combined(rotations(a, check), a.weight->rows(), check);
+    if (!is_little(stages, a.weight->rows(), *a.weight)) return false;
+    for (BlockMatrix & stage : stages) c.after.push_back(std::move(stage));
+    const std::vector<float> gains = rescaled(a);
+    return gains.empty() || scale_outputs(gains, c);
+}
+
+bool rotate_inputs_of(const AdaptedLayer & a, const std::function<void()> & check, ParameterChange & c) {
+    BlockMatrix matrix = input_rotation(a, check);
+    if (!is_little({matrix}, a.weight->inner(), *a.weight)) return false;
+    multiply_columns(matrix, c.rank, a.weight->inner(), check, c.down);
+    if (!c.input_gain.empty() && !scale_rows(matrix, c.input_gain)) return false;
+    c.input_gain.clear();
+    c.before.insert(c.before.begin(), std::move(matrix));
+    return true;
+}
+
+}  // namespace
+
+bool add_at_run_time(const AdaptedLayer & a, bool transforms, const BaseNumbers & base, const std::function<void()> & check,
+                     ParameterChange & c) {
+    const AdapterLayer & layer = *a.layer;
+    const bool ruled_out = layer.has("diff") || layer.has("w_norm") || layer.has("set") || !a.weight->is_matrix();
+    const bool transformed = is_decomposed(layer) || layer.has("on_input") || is_rotation(layer) || is_input_rotation(layer);
+    if (ruled_out || (transformed && !transforms)) return false;
+    // Products read x itself, which later changes of the input would have to reach.
+    if (transformed && !c.products.empty()) return false;
+    bool added = false;
+    if (transforms && is_kronecker(layer) && !is_decomposed(layer) && c.gain.empty() && c.after.empty()) {
+        if (std::optional<KroneckerProduct> product = kronecker_product(a)) {
+            c.products.push_back(std::move(*product));
+            added = true;
+        }
+    }
+    if (adds_matrix(layer) && !added) {
+        std::optional<LowRank> low = added_low_rank(a, base);
+        if (!low) return false;
+        if (is_decomposed(layer)) {
+            if (!decompose(a, std::move(*low), base, c)) return false;
+        } else {
+            for (float & number : low->up) number *= static_cast<float>(a.strength);
+            if (!append(std::move(*low), a.weight->rows(), c)) return false;
+        }
+    }
+    if (layer.has("on_input") && !scale(*a.weight, ia3_gains(a), c)) return false;
+    if (is_rotation(layer) && !rotate_outputs(a, check, c)) return false;
+    return !is_input_rotation(layer) || rotate_inputs_of(a, check, c);
+}
+
+}  // namespace latent::formats
