@@ -1872,7 +1872,8 @@ declare class PipelineOf<K extends ModelKind> implements AsyncDisposable {
     /** Current memory use by part, and the peak of the process. */
     memoryUsage(): MemoryUsage;
     /**
-     * Runs `action` and reports the time of each network operation, the most expensive first. CPU only; includes work of other pipelines on the same device.
+     * Runs `action` and reports the time of each network operation of this pipeline meanwhile, the most expensive first. Work of other pipelines is not listed. On the same device it makes the times
+     * longer: on the CPU and with CUDA both share the processors, with Vulkan and Metal an operation waits until the GPU is free, and this counts.
      */
     profile(action: () => Promise<unknown>): Promise<OperationTime[]>;
     /** Frees weights and graphs; the next call loads them again. */

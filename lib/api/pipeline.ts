@@ -369,7 +369,8 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
   }
 
   /**
-   * Runs `action` and reports the time of each network operation, the most expensive first. CPU only; includes work of other pipelines on the same device.
+   * Runs `action` and reports the time of each network operation of this pipeline meanwhile, the most expensive first. Work of other pipelines is not listed. On the same device it makes the times
+   * longer: on the CPU and with CUDA both share the processors, with Vulkan and Metal an operation waits until the GPU is free, and this counts.
    */
   async profile(action: () => Promise<unknown>): Promise<OperationTime[]> {
     this.#model.usable()

@@ -107,6 +107,15 @@ test('they share the calls of the U-Net', async () => {
   expect(together).toBeLessThanOrEqual(4 * one - 3 * evaluations)
 })
 
+test('profile() lists the work of its own pipeline only', async () => {
+  const callsOf = async (action: () => Promise<unknown>) => (await exact.profile(action)).reduce((sum, { calls }) => sum + calls, 0)
+  await using other = await load('exact')
+  const alone = await callsOf(() => exact.generate(small))
+  expect(alone).toBeGreaterThan(0)
+  expect(await callsOf(() => Promise.all([exact.generate(small), other.generate({ ...small, seed: 8 })]))).toBe(alone)
+  expect(await callsOf(() => other.generate(small))).toBe(0)
+})
+
 test('a call whose numbers overflow fails alone', async () => {
   const data = new Float32Array(256).fill(3e38)
   const latents = await Latents.from(data, [1, 4, 8, 8])
