@@ -1322,7 +1322,7 @@ export declare interface LoadOptions extends CallOptions {
     loraDirectory?: string | URL;
     /** Textual inversions to use in prompts. */
     embeddings?: readonly (string | URL | EmbeddingOptions)[];
-    /** Folder of more textual inversions. Files for other models are ignored. */
+    /** Folder of more textual inversions. Files for other models are ignored: all of them by a model without a CLIP text encoder. */
     embeddingDirectory?: string | URL;
 }
 

@@ -154,7 +154,8 @@ export async function loadEmbeddings(
 ): Promise<EmbeddingTable | undefined> {
   if (listed.length === 0 && embeddingDirectory === undefined) return undefined
   const form = embeddingForm(info)
-  if (!form) throw invalidType(`embeddings are for models with a CLIP text encoder; ${info.name || 'this model'} has none`)
+  if (!form && listed.length > 0) throw invalidType(`embeddings are for models with a CLIP text encoder; ${info.name || 'this model'} has none`)
+  if (!form) return undefined // all files of the folder are for other models
   const all: Embedding[] = []
   for (const [i, { path: place, name }] of listed.entries())
     all.push(...(await readWords(await resolveFile(place, `embeddings[${i}]`, options), name, form)))

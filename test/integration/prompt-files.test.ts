@@ -6,6 +6,7 @@ import { pathToFileURL } from 'node:url'
 import { DiffusionPipeline } from '../../lib/api/pipeline'
 import { listEmbeddings } from '../../lib/api/embeddings'
 import { listLoras } from '../../lib/api/loras'
+import { goldenModel } from '../helpers/model'
 
 const width = 128 // of the text encoder of the embedded model
 
@@ -92,6 +93,19 @@ describe('listEmbeddings()', () => {
     }
     const plain = await listEmbeddings(pathToFileURL(folder))
     expect(plain).toEqual(list.map(({ name, path: file, vectors, widths }) => ({ name, path: file, vectors, widths })))
+  })
+
+  test('a model without a CLIP text encoder loads with a folder of them, but not with a list', async () => {
+    const file = tensorFile('glow.safetensors', { emb_params: [2, width] })
+    const model = goldenModel('ldm-cin256-v2')
+    try {
+      const load = { config: model.golden.config, device: 'cpu' } as const
+      await using pipe = await DiffusionPipeline.load(model.file, { ...load, embeddingDirectory: folder })
+      expect(pipe.kind).toBe('class')
+      await expect(DiffusionPipeline.load(model.file, { ...load, embeddings: [file] })).rejects.toThrow(/CLIP text encoder/)
+    } finally {
+      model.remove()
+    }
   })
 
   test('what is no folder, and what describes no model', async () => {
