@@ -160,6 +160,11 @@ describe('requests as code', () => {
     expect(text).toContain("'\\''s a") // the only way out of single quotes
     const body = /-d '([\s\S]*)'$/.exec(text)![1]!.replaceAll("'\\''", "'")
     expect(JSON.parse(body)).toEqual(options)
+    for (const attached of [none, { image: true, mask: false }])
+      expect(asCurl('http://h', options, attached, true)).toContain(
+        'curl http://h/latent/v1/jobs \\\n  -H "authorization: Bearer $LATENT_TOKEN" \\\n  -',
+      )
+    expect(asCurl('http://h', options, none)).not.toContain('authorization')
     expect(asCurl('http://h', options, { image: true, mask: true })).toContain('-F image=@picture.png \\\n  -F mask=@mask.png')
   })
   test('JavaScript', () => {

@@ -42,6 +42,9 @@ function takeToken(): string {
 
 let token = takeToken()
 
+/** Whether requests carry a token. */
+export const hasToken = () => token !== ''
+
 export function setToken(given: string): void {
   token = given
   sessionStorage.setItem(tokenKey, given)

@@ -10,8 +10,10 @@ export interface Attached {
 
 const shell = (text: string) => (/^[\w./:=-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`)
 
-export function asCurl(origin: string, options: JobOptions, attached: Attached): string {
-  const address = `curl ${shell(`${origin}/latent/v1/jobs`)}`
+/** `needsToken`: the token itself is not part of the text, which may be passed on; the shell inserts it. */
+export function asCurl(origin: string, options: JobOptions, attached: Attached, needsToken = false): string {
+  const header = needsToken ? ' \\\n  -H "authorization: Bearer $LATENT_TOKEN"' : ''
+  const address = `curl ${shell(`${origin}/latent/v1/jobs`)}${header}`
   const body = JSON.stringify(options)
   if (!attached.image && !attached.depthMap) return [address, "-H 'content-type: application/json'", `-d ${shell(body)}`].join(' \\\n  ')
   const files = [

@@ -1,7 +1,7 @@
 /** A request as text for use elsewhere. */
 import { useSignal } from '@preact/signals'
 import { useRef } from 'preact/hooks'
-import { addressOf } from '../api/client.js'
+import { addressOf, hasToken } from '../api/client.js'
 import { say } from '../state/say.js'
 import { optionsOf } from '../state/settings.js'
 import type { Picture } from '../state/gallery.js'
@@ -21,7 +21,7 @@ export function CopyDialog({ picture, onClose }: { picture: Picture; onClose: ()
   const options = picture.request ?? optionsOf(picture.settings, attached.image)
   const text =
     form.value === 'curl'
-      ? asCurl(addressOf('').replace(/\/$/, ''), options, attached)
+      ? asCurl(addressOf('').replace(/\/$/, ''), options, attached, hasToken())
       : form.value === 'js'
         ? asJavaScript(options, attached)
         : asCommand(options, attached)
