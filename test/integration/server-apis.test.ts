@@ -31,6 +31,17 @@ test('the size of a start image counts, and resizing beyond the limit is rejecte
   expect(await refused({ width: 8000, height: 8000, mask: await picture(64) })).toBe(400)
 })
 
+test('resize_mode 2 fills borders, 3 is refused', async () => {
+  const init_images = [await picture(64)]
+  const resized = (resize_mode: number) =>
+    ask(server, '/sdapi/v1/img2img', { body: { init_images, steps: 2, denoising_strength: 0.75, width: 128, height: 64, resize_mode } })
+  const { status, json } = await resized(2)
+  const { width, height } = await RawImage.read(Buffer.from(json.images[0], 'base64'))
+  expect([status, width, height]).toEqual([200, 128, 64])
+  const refused = await resized(3)
+  expect([refused.status, refused.text]).toEqual([422, expect.stringMatching(/resize_mode 3 .*0, 1 and 2 are/)])
+})
+
 test('requests that are nested too deeply are rejected', async () => {
   const body = `{"prompt":"x","steps":1,"width":64,"height":64,"x":${'['.repeat(20_000)}${']'.repeat(20_000)}}`
   const { status } = await ask(server, '/sdapi/v1/txt2img', { body, headers: { 'content-type': 'application/json' } })

@@ -2,7 +2,7 @@
 import { RawImage } from 'node-latent-diffusion'
 import { toAnswer, withoutFolders } from '../../packages/server/src/errors'
 import { PictureUrls } from '../../packages/server/src/picture-urls'
-import { blur, maskedBox, putBack, toGrey, touched } from '../../packages/server/src/regions'
+import { blur, fitFill, maskedBox, putBack, toGrey, touched } from '../../packages/server/src/regions'
 import { checkLimits, stepsOf } from '../../packages/server/src/requests'
 
 describe('errors of files', () => {
@@ -71,6 +71,19 @@ describe('limits', () => {
     await expect(checkLimits({ depthMap: large }, info, limits)).rejects.toThrow(/65x65/)
     await checkLimits({ depthMap: large, width: 32, height: 32 }, info, limits)
   })
+})
+
+test('resizing with filled borders: the outer pixels are repeated, above and below or at the sides', async () => {
+  const column = (...data: number[]) => new RawImage({ data: Uint8Array.from(data), width: 1, height: data.length, channels: 1 })
+  const row = (...data: number[]) => new RawImage({ data: Uint8Array.from(data), width: data.length, height: 1, channels: 1 })
+  expect([...(await fitFill(row(10, 20, 30), 3, 3)).data]).toEqual([10, 20, 30, 10, 20, 30, 10, 20, 30])
+  expect([...(await fitFill(column(10, 20), 5, 2)).data]).toEqual([10, 10, 10, 10, 10, 20, 20, 20, 20, 20])
+  const picture = new RawImage({ data: Uint8Array.from({ length: 4 * 2 * 3 }, (_, i) => i), width: 4, height: 2, channels: 3 })
+  const filled = await fitFill(picture, 4, 5)
+  expect([filled.width, filled.height, filled.channels]).toEqual([4, 5, 3])
+  const [above, below] = [[...picture.data.subarray(0, 12)], [...picture.data.subarray(12)]]
+  expect([...filled.data]).toEqual([...above, ...above, ...below, ...below, ...below])
+  expect([...(await fitFill(picture, 8, 4)).data]).toEqual([...(await picture.resize(8, 4)).data])
 })
 
 test('blurring and compositing a large mask does not block the event loop', async () => {

@@ -3,7 +3,7 @@ import { type RawImage, type HostGenerateOptions, type PipelineInfo, type Upscal
 import { readSampler, schedulerNamed } from './a1111-words.js'
 import { HttpError } from './errors.js'
 import { readPicture } from './pictures.js'
-import { blur, crop, invert, maskedBox, putBack, touched, toGrey, type Box } from './regions.js'
+import { blur, crop, fitFill, invert, maskedBox, putBack, touched, toGrey, type Box } from './regions.js'
 import { checkLimits, takesStrength } from './requests.js'
 import type { Limits } from './settings.js'
 
@@ -189,14 +189,14 @@ export async function readImg2img(body: Body, info: PipelineInfo, limits: Limits
   const [first] = Array.isArray(body.init_images) ? (body.init_images as unknown[]) : []
   if (typeof first !== 'string') throw missing('Init image not found')
   const mode = readWhole(body, 'resize_mode', 0, 3) ?? 0
-  if (mode > 1) throw unprocessable(`resize_mode ${mode} is not supported by this server; 0 and 1 are`)
+  if (mode === 3) throw unprocessable('resize_mode 3 (latent upscale) is not supported by this server; 0, 1 and 2 are')
   if (takesStrength(info)) asked.options.strength = readNumber(body, 'denoising_strength', 0, 1) ?? 0.75
   const given = await readPicture(first, 'init_images', limits)
   const { width = given.width, height = given.height } = asked.options
   await checkLimits({ ...asked.options, width, height, count: (asked.options.count ?? 1) * asked.rounds }, info, limits) // checked before resizing
-  const shape = (image: RawImage) => (mode === 1 ? fitCrop(image, width, height) : image)
+  const shape = async (image: RawImage) => (mode === 1 ? fitCrop(image, width, height) : mode === 2 ? fitFill(image, width, height) : image)
   const maskText = readText(body, 'mask')
-  if (maskText === undefined) return { ...asked, options: { ...asked.options, image: shape(given) } }
+  if (maskText === undefined) return { ...asked, options: { ...asked.options, image: await shape(given) } }
   const grey = await toGrey(await readPicture(maskText, 'mask', limits))
   const sized =
     grey.width === given.width && grey.height === given.height ? grey : await grey.resize(given.width, given.height, { filter: 'nearest' })
@@ -208,6 +208,6 @@ export async function readImg2img(body: Body, info: PipelineInfo, limits: Limits
   const masks = { soft, hole: soft === mask ? mask : await touched(mask, soft) }
   const box = full ? await maskedBox(masks.hole, padding, width, height) : undefined
   if (box) return onlyMasked(asked, given, masks, box)
-  const shaped = shape(soft)
-  return wholePicture(asked, shape(given), { soft: shaped, hole: masks.hole === soft ? shaped : shape(masks.hole) })
+  const shaped = await shape(soft)
+  return wholePicture(asked, await shape(given), { soft: shaped, hole: masks.hole === soft ? shaped : await shape(masks.hole) })
 }

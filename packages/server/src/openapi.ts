@@ -77,7 +77,7 @@ const hires: Properties = {
   ...{ hr_resize_x: whole(0, 16384), hr_resize_y: whole(0, 16384) },
 }
 const inpainting: Properties = {
-  ...{ init_images: listOf(picture), resize_mode: whole(0, 1), mask: picture, mask_blur: number(0, 256), inpainting_mask_invert: whole(0, 1) },
+  ...{ init_images: listOf(picture), resize_mode: whole(0, 2), mask: picture, mask_blur: number(0, 256), inpainting_mask_invert: whole(0, 1) },
   ...{ inpaint_full_res: flag, inpaint_full_res_padding: whole(0, 1024), include_init_images: flag },
   image_cfg_scale: said(number(0, 1000), 'editing models'),
 }

@@ -50,6 +50,25 @@ export function crop({ data, width, channels }: RawImage, box: Box): RawImage {
   return new RawImage({ data: out, width: box.width, height: box.height, channels })
 }
 
+/** The whole image in the middle of one of this size; its outer pixels fill the borders, as in the web UI's `resize_mode` 2. */
+export async function fitFill(picture: RawImage, width: number, height: number): Promise<RawImage> {
+  const scale = Math.min(width / picture.width, height / picture.height)
+  const side = (own: number, limit: number) => Math.min(limit, Math.max(1, Math.round(own * scale)))
+  const inner = await picture.resize(side(picture.width, width), side(picture.height, height))
+  const [left, top] = [Math.floor((width - inner.width) / 2), Math.floor((height - inner.height) / 2)]
+  const { channels } = picture
+  const data = new Uint8Array(width * height * channels)
+  const within = (at: number, count: number) => Math.min(count - 1, Math.max(0, at))
+  await inSlices(height, (y) => {
+    const row = within(y - top, inner.height) * inner.width
+    for (let x = 0, to = y * width * channels; x < width; x++) {
+      const from = (row + within(x - left, inner.width)) * channels
+      for (let c = 0; c < channels; c++) data[to++] = inner.data[from + c]!
+    }
+  })
+  return new RawImage({ data, width, height, channels })
+}
+
 /** One value per pixel of an image. */
 async function mapPixels({ data, width, height, channels }: RawImage, valueAt: (data: RawImage['data'], at: number) => number): Promise<RawImage> {
   const out = new Uint8Array(width * height)
