@@ -49,6 +49,14 @@ const figures = {
   ],
   variations: ['variations', [0, 0.1, 0.2, 0.4, 0.7, 1].map((strength) => [`variation-${strength}.png`, `strength ${strength}`])],
   embeddings: ['embeddings', ['red', '0.25', '0.5', '0.75', 'yellow'].map((label, i) => [`between-${i / 4}.png`, label])],
+  prediction: [
+    'prediction',
+    [
+      ['read-as-eps.png', 'eps, as trained'],
+      ['read-as-v.png', 'read as v'],
+      ['read-as-sample.png', 'read as sample'],
+    ],
+  ],
   'few-steps': ['few-steps', [2, 4, 8, 25].map((steps) => [`steps-${steps}.png`, `${steps} steps`])],
 }
 

@@ -33,6 +33,8 @@ const guides = [
     ['Words of your own', 'guides/embeddings'],
     ['SDXL', 'guides/sdxl'],
     ['Few-step models', 'guides/few-steps'],
+    ['Tiny autoencoders', 'guides/tiny-autoencoders'],
+    ['Prediction types', 'guides/prediction'],
     ['Progress, previews, cancelling', 'guides/previews'],
     ['Small machines', 'guides/memory'],
     ['Faster images', 'guides/speed'],

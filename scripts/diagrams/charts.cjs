@@ -124,6 +124,23 @@ function memoryByLimit() {
   })
 }
 
+function tinyAutoencoder() {
+  const page = 'guides/tiny-autoencoders.md'
+  const table = tableOf(page, 'decoding')
+  const bars = (row) => ["Stable Diffusion's", 'TAESD'].map((column, i) => ({ value: numbers(row[column])[0], text: row[column], series: i }))
+  const group = (title, kind) => ({
+    title,
+    rows: table.filter(({ decoding }) => decoding.startsWith(kind)).map((row) => ({ label: /\d+x\d+/.exec(row.decoding)[0], bars: bars(row) })),
+  })
+  return barChart({
+    title: 'Time and memory of decoding by the first stage of Stable Diffusion and by a tiny autoencoder',
+    groups: [group('Time', 'time'), group('Memory', 'memory')],
+    labelWidth: 80,
+    unit: '',
+    legend: ["Stable Diffusion's decoder", 'TAESD'],
+  })
+}
+
 function speed() {
   const table = tableOf('performance.md', 'path')
   const paths = [
@@ -170,4 +187,4 @@ function speed() {
   })
 }
 
-module.exports = { barChart, memoryByLimit, memoryByType, speed, tableOf }
+module.exports = { barChart, memoryByLimit, memoryByType, speed, tableOf, tinyAutoencoder }

@@ -26,6 +26,8 @@ const tasks: Record<string, [page: string, call: string]> = {
   embeddings: ['guides/embeddings', 'embeddings:'],
   'few steps': ['guides/few-steps', 'preset:'],
   SDXL: ['guides/sdxl', 'sizes'],
+  'tiny autoencoders': ['guides/tiny-autoencoders', 'vae:'],
+  'prediction types': ['guides/prediction', 'spec: { prediction'],
   previews: ['guides/previews', 'preview'],
   memory: ['guides/memory', 'estimateMemory('],
   speed: ['guides/speed', 'deepCache'],
