@@ -22,7 +22,7 @@ public:
     void prepare(int64_t block, int64_t panel) {
         block_ = block, column_ = panel * kTileColumns;
         const int64_t piece_bytes = lanes_ * kTileColumns * 4;
-        packed_ = static_cast<uint8_t *>(scratch(Scratch::panel, static_cast<size_t>(s_.pieces * piece_bytes)));
+        packed_ = static_cast<uint8_t *>(scratch(Scratch::panels, static_cast<size_t>(s_.pieces * piece_bytes)));
         for (int64_t piece = 0; piece < s_.pieces; ++piece) {
             PanelPart part;
             part.lanes = lanes_;
