@@ -77,16 +77,16 @@ bool decompose(const AdaptedLayer & a, LowRank low, const BaseNumbers & base, Pa
     return scale(*a.weight, dora_gains(a, w), c);
 }
 
-/// Whether the blocks of all stages are less work than changing the weight.
-bool is_little(const std::vector<BlockMatrix> & stages, int64_t channels, const Parameter & weight) {
-    int64_t work = 0;
-    for (const BlockMatrix & stage : stages) work += stage.size * channels;
-    return work <= weight.elements() / 2;
+/// Whether blocks with so many numbers, one number per channel and column of a block, are less work than half of the layer.
+bool is_little(int64_t numbers, const Parameter & weight) {
+    return numbers <= weight.elements() / 2;
 }
 
 bool rotate_outputs(const AdaptedLayer & a, const std::function<void()> & check, ParameterChange & c) {
-    std::vector<BlockMatrix> stages = combined(rotations(a, check), a.weight->rows(), check);
-    if (!is_little(stages, a.weight->rows(), *a.weight)) return false;
+    if (!is_little(need(a, "oft_blocks", "rescale").elements(), *a.weight)) return false;
+    std::vector<BlockMatrix> stages = rotations(a, check);
+    if (is_little(2 * stages.back().distance * a.weight->rows(), *a.weight))
+        stages = combined(std::move(stages), a.weight->rows(), check);
     for (BlockMatrix & stage : stages) c.after.push_back(std::move(stage));
     const std::vector<float> gains = rescaled(a);
     return gains.empty() || scale_outputs(gains, c);
@@ -94,7 +94,7 @@ bool rotate_outputs(const AdaptedLayer & a, const std::function<void()> & check,
 
 bool rotate_inputs_of(const AdaptedLayer & a, const std::function<void()> & check, ParameterChange & c) {
     BlockMatrix matrix = input_rotation(a, check);
-    if (!is_little({matrix}, a.weight->inner(), *a.weight)) return false;
+    if (!is_little(matrix.size * a.weight->inner(), *a.weight)) return false;
     multiply_columns(matrix, c.rank, a.weight->inner(), check, c.down);
     if (!c.input_gain.empty() && !scale_rows(matrix, c.input_gain)) return false;
     c.input_gain.clear();
