@@ -84,7 +84,10 @@ ggml_tensor * OpsCpu::in_form(int id, Form form) {
     room(16);
     ggml_tensor * t = nullptr;
     const auto make = rows_of(id).make;
-    if (make) {
+    ggml_tensor * full = rows_of(id).made[static_cast<int>(Form::f32)];
+    if (make && full) {
+        t = converted(full, rows_of(id).ne, false, form);
+    } else if (make) {
         t = make(form);
     } else if (form == Form::f32 && rows_of(id).left < 0) {
         t = contiguous(id);
@@ -186,24 +189,30 @@ ggml_tensor * OpsCpu::product(const Product & p) {
     return rows_node(data, p.label + form_name(form), flops, row_format(p.out, p.ne[0], shape.pixels()), p.ne, sources.all);
 }
 
-/// A product in the form that its reader needs. For narrower forms, results are first written in 16 bits, because the scale of an
-/// int8 row is known only at its end.
-ggml_tensor * OpsCpu::product_in(Product p, Form form) {
+/// Rows of float32, or of bfloat16, in another form.
+ggml_tensor * OpsCpu::converted(ggml_tensor * rows, const Shape & ne, bool from_bf16, Form form) {
+    const int64_t channels = ne[0], count = ne[1] * ne[2] * ne[3];
+    const RowFormat format = row_format(form, channels, count);
+    const ConvertNode data{kernels_of(kernels::tile_set(arithmetic_)), {channels, 0}, format, from_bf16};
+    return rows_node(data, "convert" + std::string(form_name(form)) + " " + sizes({channels, count}), 0, format, ne, {rows});
+}
+
+/// The product `id` in the form that its reader needs. For narrower forms, results are first written in 16 bits, because the
+/// scale of an int8 row is known only at its end.
+ggml_tensor * OpsCpu::product_in(Product p, Form form, int id) {
     p.out = form == Form::f32 || !p.tiles->bf16 ? Form::f32 : Form::bf16;
-    ggml_tensor * made = product(p);
-    if (form == p.out) return made;
-    const int64_t channels = p.ne[0], rows = p.ne[1] * p.ne[2] * p.ne[3];
-    const RowFormat format = row_format(form, channels, rows);
-    const ConvertNode data{kernels_of(kernels::tile_set(arithmetic_)), {channels, 0}, format, p.out == Form::bf16};
-    return rows_node(data, "convert" + std::string(form_name(form)) + " " + sizes({channels, rows}), 0, format, p.ne, {made});
+    ggml_tensor *& made = pending_.at(id).made[static_cast<int>(p.out)];
+    if (!made) made = product(p);
+    return form == p.out ? made : converted(made, p.ne, p.out == Form::bf16, form);
 }
 
 /// Most likely read only by the next product.
 int OpsCpu::product_when_needed(const Product & p) {
     Pending value;
     value.ne = p.ne;
-    value.make = [this, p](Form form) { return product_in(p, form); };
-    return pending(std::move(value));
+    const int id = pending(std::move(value));
+    pending_.at(id).make = [this, p, id](Form form) { return product_in(p, form, id); };
+    return id;
 }
 
 OpsCpu::Product OpsCpu::conv_product(Map x, const Conv & w, const ConvOptions & options) const {

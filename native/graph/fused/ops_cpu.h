@@ -97,7 +97,8 @@ private:
     const kernels::TileSet & tiles(int64_t in, int64_t out) const;
     NodeKernels kernels_of(const kernels::TileSet & tiles) const;
     ggml_tensor * product(const Product & request);
-    ggml_tensor * product_in(Product request, kernels::Form form);
+    ggml_tensor * converted(ggml_tensor * rows, const Shape & ne, bool from_bf16, kernels::Form form);
+    ggml_tensor * product_in(Product request, kernels::Form form, int id);
     bool multiplies(const Parameter & weight, Seq x) const;
     Product linear_product(Seq x, const Linear & w) const;
     Product conv_product(Map x, const Conv & w, const ConvOptions & options) const;

@@ -25,7 +25,7 @@ Seq OpsGgml::scaled(Seq x, const Parameter * gain, const Parameter * shift) {
 
 /// The channels of a block are brought together, multiplied as a batch of products, one per block, and brought back.
 Seq OpsGgml::add_blocks(Seq x, const BlockProduct & w, const Parameter * bias) {
-    room(16);
+    room(24);
     ggml_tensor *own = ggml_cont(nodes_, tensor(x.id)), *weight = tensor_of(w.weight), *y = own;
     const int64_t size = w.size(), blocks = x.dim / size, tokens = x.length * x.batch;
     const int64_t run = size / w.pieces, across = w.pieces == 1 ? 1 : w.distance / run;

@@ -2,6 +2,7 @@
 #include <cstdlib>
 
 #include "check.h"
+#include "core/parameter_change.h"
 #include "graph/runner.h"
 #include "memory_source.h"
 
@@ -416,6 +417,56 @@ TEST(layouts) {
             [&](Ops & ops) { ops.output("y", ops.split_heads_qkv(ops.input_seq("x", 3 * heads * d, length, n), heads)[part]); },
             wanted.size());
         CHECK_NEAR(largest_difference(got, wanted), 0.0, 0.0);
+    }
+}
+
+// What adapters do to tokens: gains, blocks that follow each other or come in two pieces, and sums of groups of channels.
+TEST(transforms) {
+    for (const bool fused : {false, true}) {
+        if (fused && !on_cpu()) continue;
+        for (const int64_t pieces : {1, 2}) {
+            Bench bench(fused);
+            const int64_t dim = 48, size = 8, distance = 12, length = 7, batch = 2, groups = 3, sums = 2, width = dim / groups;
+            const auto w = bench.source->add_random("blocks", {dim, size}, 0.3f),
+                       m = bench.source->add_random("m", {sums, groups}, 1);
+            const auto gain = bench.source->add_random("gain", {dim}, 1), bias = bench.source->add_random("bias", {dim}, 1);
+            const Scope scope(bench.store.declared(), "");
+            const Parameter *gains = scope.table("gain", {dim}), *biases = scope.table("bias", {dim}),
+                            *matrix = scope.table("m", {sums, groups});
+            const BlockProduct product{scope.table("blocks", {dim, size}), pieces, pieces > 1 ? distance : 0};
+            const BlockMatrix order{size, product.pieces, product.distance, {}};
+            const auto place = [&](int64_t block, int64_t i) { return static_cast<size_t>(order.position(block, i)); };
+            const auto x = bench.inputs["x"] = fixture::formula("x", static_cast<size_t>(dim * length * batch));
+            std::vector<double> expected;
+            for (int64_t token = 0; token < length * batch; ++token) {
+                std::vector<double> in, out;
+                for (size_t i = 0; i < static_cast<size_t>(dim); ++i) {
+                    in.push_back(static_cast<double>(x[static_cast<size_t>(token * dim) + i]) * gain[i] + bias[i]);
+                    out.push_back(in[i] + bias[i]);
+                }
+                for (int64_t b = 0; b < dim / size; ++b)
+                    for (int64_t i = 0; i < size; ++i)
+                        for (int64_t j = 0; j < size; ++j)
+                            out[place(b, i)] +=
+                                static_cast<double>(w[static_cast<size_t>((b * size + i) * size + j)]) * in[place(b, j)];
+                for (int64_t i = 0; i < sums * width; ++i) {
+                    double sum = out[static_cast<size_t>(i)];
+                    for (int64_t j = 0; j < groups; ++j)
+                        sum += static_cast<double>(m[static_cast<size_t>(i / width * groups + j)]) *
+                               out[static_cast<size_t>(j * width + i % width)];
+                    expected.push_back(sum);
+                }
+            }
+            const auto y = bench.run(
+                [&](Ops & ops) {
+                    const Seq z =
+                        ops.add_blocks(ops.scaled(ops.input_seq("x", dim, length, batch), gains, biases), product, biases);
+                    const Seq folded = ops.folded(ops.folded(z, width), dim);
+                    ops.output("y", ops.mixed(folded, matrix, ops.slice(z, 0, sums * width)));
+                },
+                expected.size());
+            CHECK_NEAR(largest_difference(y, expected), 0.0, 1e-5);
+        }
     }
 }
 
