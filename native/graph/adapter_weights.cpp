@@ -190,10 +190,11 @@ AdapterWeights::AdapterWeights(const WeightStore & base, const Changes & changes
     for (ParameterChange change; changes(change); change = {}) {
         job.check();
         Change & entry = declare(base, change);
-        if (!change.whole.empty()) add(entry.whole ? entry.whole : entry.bias, change.whole);
-        entry.transforms = !change.gain.empty() || !change.input_gain.empty() || !change.before.empty() ||
-                           !change.after.empty() || !change.products.empty();
-        if (entry.transforms) declare_transform(*base.find(change.parameter), change, entry.transform, add);
+        if (!change.whole.empty()) add(base.find(change.parameter) ? entry.whole : entry.bias, change.whole);
+        const bool transforms = !change.gain.empty() || !change.input_gain.empty() || !change.before.empty() ||
+                                !change.after.empty() || !change.products.empty();
+        entry.transforms = entry.transforms || transforms;  // a bias may share the entry
+        if (transforms) declare_transform(*base.find(change.parameter), change, entry.transform, add);
         if (change.rank == 0) continue;
         if (matrices == DType::f16) balance(change);
         const Parameter & target = *base.find(change.parameter);
