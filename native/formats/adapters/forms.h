@@ -88,7 +88,9 @@ std::vector<BlockMatrix> combined(std::vector<BlockMatrix> stages, int64_t rows,
 /// Factors of the rows after the rotations; empty: none.
 std::vector<float> rescaled(const AdaptedLayer & a);
 void rotate(const AdaptedLayer & a, const std::function<void()> & check, std::vector<float> & w);
-/// PEFT's OFT, with strength: a matrix of the columns, which are the layer's inputs.
+/// PEFT's OFT: the size of its blocks.
+int64_t input_block_size(const AdaptedLayer & a);
+/// With strength: a matrix of the columns, which are the layer's inputs.
 BlockMatrix input_rotation(const AdaptedLayer & a, const std::function<void()> & check);
 void rotate_inputs(const AdaptedLayer & a, const std::function<void()> & check, std::vector<float> & w);
 /// w (I + m) for `rows` rows of `w`.

@@ -126,18 +126,25 @@ bool is_input_rotation(const AdapterLayer & layer) {
     return layer.has("oft_r");
 }
 
-BlockMatrix input_rotation(const AdaptedLayer & a, const std::function<void()> & check) {
+int64_t input_block_size(const AdaptedLayer & a) {
     const TensorInfo & stored = *a.layer->find("oft_r");
     const PeftRotation form = a.layer->rotation.value_or(PeftRotation());
     const int64_t inner = a.weight->inner();
     const int64_t given = stored.shape.size() == 2 ? stored.shape[0] : 0, numbers = given > 0 ? stored.shape[1] : 0;
     int64_t n = 1;  // n (n - 1) / 2 numbers above the diagonal
     while (n <= kLargestBlock && n * (n - 1) / 2 < numbers) ++n;
-    const int64_t blocks = n > 0 ? inner / n : 0;
+    const int64_t blocks = inner / n;
     if (numbers < 1 || n * (n - 1) / 2 != numbers || blocks * n != inner || (given != blocks && given != 1))
         misfit(a, "has " + text_of(stored) + " for " + std::to_string(inner) + " inputs");
     if (n > kLargestBlock || form.terms < 1 || form.terms > 64 || !(form.epsilon > 0))
         misfit(a, "has a rotation that is out of range: " + text_of(stored));
+    return n;
+}
+
+BlockMatrix input_rotation(const AdaptedLayer & a, const std::function<void()> & check) {
+    const TensorInfo & stored = *a.layer->find("oft_r");
+    const PeftRotation form = a.layer->rotation.value_or(PeftRotation());
+    const int64_t n = input_block_size(a), given = stored.shape[0], numbers = stored.shape[1];
     const std::vector<float> upper = a.file->read(stored);
     BlockMatrix out;
     out.size = n;
@@ -197,7 +204,7 @@ std::vector<BlockMatrix> rotations(const AdaptedLayer & a, const std::function<v
     if (n > kLargestBlock)
         misfit(a, "rotates blocks of more than " + std::to_string(kLargestBlock) + " rows: " + text_of(stored));
     const int64_t count = butterfly ? shape[0] : 1, blocks = rows / n;
-    if (butterfly && (n % 2 != 0 || count > 32)) misfit(a, "has invalid butterfly stages: " + text_of(stored));
+    if (butterfly && (n % 2 != 0 || count < 1 || count > 32)) misfit(a, "has invalid butterfly stages: " + text_of(stored));
     const std::vector<double> q = skew_blocks(a, stored, n);
     std::vector<BlockMatrix> stages;
     for (int64_t stage = 0; stage < count; ++stage) {

@@ -54,20 +54,21 @@ bool scale_outputs(const std::vector<float> & gains, ParameterChange & c) {
     return true;
 }
 
-void scale_inputs(const Parameter & weight, const std::vector<float> & gains, ParameterChange & c) {
+/// Products read x itself, which changes of the input would have to reach.
+bool scale_inputs(const Parameter & weight, const std::vector<float> & gains, ParameterChange & c) {
+    if (!c.products.empty()) return false;
     scale_columns(gains, c.rank, weight.inner(), c.down);
     multiply(c.input_gain, gains);
+    return true;
 }
 
 bool scale(const Parameter & weight, const Gains & gains, ParameterChange & c) {
-    if (gains.by_row) return scale_outputs(gains.numbers, c);
-    scale_inputs(weight, gains.numbers, c);
-    return true;
+    return gains.by_row ? scale_outputs(gains.numbers, c) : scale_inputs(weight, gains.numbers, c);
 }
 
 /// The weight with an adapter's own sum is scaled to the stored norms.
 bool decompose(const AdaptedLayer & a, LowRank low, const BaseNumbers & base, ParameterChange & c) {
-    if (!c.gain.empty() || !c.input_gain.empty() || !c.before.empty() || !c.after.empty()) return false;
+    if (!c.gain.empty() || !c.input_gain.empty() || !c.before.empty() || !c.after.empty() || !c.products.empty()) return false;
     const int64_t rows = a.weight->rows();
     for (float & number : low.up) number *= dora_part(a);
     append(std::move(low), rows, c);
@@ -82,6 +83,14 @@ bool is_little(int64_t numbers, const Parameter & weight) {
     return numbers <= weight.elements() / 2;
 }
 
+/// Whether the numbers can be kept in f16: a rescaled rotation may have any.
+bool in_range(const std::vector<BlockMatrix> & matrices) {
+    constexpr float kMost = 32768;
+    return std::all_of(matrices.begin(), matrices.end(), [](const BlockMatrix & matrix) {
+        return std::all_of(matrix.numbers.begin(), matrix.numbers.end(), [](float number) { return std::fabs(number) <= kMost; });
+    });
+}
+
 bool rotate_outputs(const AdaptedLayer & a, const std::function<void()> & check, ParameterChange & c) {
     if (!is_little(need(a, "oft_blocks", "rescale").elements(), *a.weight)) return false;
     std::vector<BlockMatrix> stages = rotations(a, check);
@@ -93,8 +102,8 @@ bool rotate_outputs(const AdaptedLayer & a, const std::function<void()> & check,
 }
 
 bool rotate_inputs_of(const AdaptedLayer & a, const std::function<void()> & check, ParameterChange & c) {
+    if (!c.products.empty() || !is_little(input_block_size(a) * a.weight->inner(), *a.weight)) return false;
     BlockMatrix matrix = input_rotation(a, check);
-    if (!is_little(matrix.size * a.weight->inner(), *a.weight)) return false;
     multiply_columns(matrix, c.rank, a.weight->inner(), check, c.down);
     if (!c.input_gain.empty() && !scale_rows(matrix, c.input_gain)) return false;
     c.input_gain.clear();
@@ -110,8 +119,6 @@ bool add_at_run_time(const AdaptedLayer & a, bool transforms, const BaseNumbers 
     const bool ruled_out = layer.has("diff") || layer.has("w_norm") || layer.has("set") || !a.weight->is_matrix();
     const bool transformed = is_decomposed(layer) || layer.has("on_input") || is_rotation(layer) || is_input_rotation(layer);
     if (ruled_out || (transformed && !transforms)) return false;
-    // Products read x itself, which later changes of the input would have to reach.
-    if (transformed && !c.products.empty()) return false;
     bool added = false;
     if (transforms && is_kronecker(layer) && !is_decomposed(layer) && c.gain.empty() && c.after.empty()) {
         if (std::optional<KroneckerProduct> product = kronecker_product(a)) {
@@ -131,7 +138,8 @@ bool add_at_run_time(const AdaptedLayer & a, bool transforms, const BaseNumbers 
     }
     if (layer.has("on_input") && !scale(*a.weight, ia3_gains(a), c)) return false;
     if (is_rotation(layer) && !rotate_outputs(a, check, c)) return false;
-    return !is_input_rotation(layer) || rotate_inputs_of(a, check, c);
+    if (is_input_rotation(layer) && !rotate_inputs_of(a, check, c)) return false;
+    return in_range(c.before) && in_range(c.after);
 }
 
 }  // namespace latent::formats

@@ -225,6 +225,64 @@ TEST(adapters_gains_between_sums) {
     within("sum, sum, gain", difference(sd1.with({sum, sum, scale}), expected(2)), 2e-5);
 }
 
+// A layer without a bias whose adapters scale, rotate or replace its weight and add a bias.
+TEST(adapters_change_a_weight_and_add_a_bias) {
+    Predicted sd1;
+    const golden::TempFolder folder;
+    const std::string name = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_v";
+    const std::string key = "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn1.to_v.weight";
+    const golden::FileTensor gain = random_tensor(name + ".weight", {32}, 0.4), bias = random_tensor(name + ".diff_b", {32}, 0.5);
+    const std::vector<float> g = values_of(gain);
+    std::vector<float> scaled = sd1.weight(key), difference_of = scaled;
+    for (size_t i = 0; i < scaled.size(); ++i) scaled[i] *= 1 + g[i / 32], difference_of[i] = scaled[i] - difference_of[i];
+    const auto use = [&](const std::string & file, const std::vector<golden::FileTensor> & tensors) {
+        return AdapterUse{written(folder, file, tensors), 1, 1};
+    };
+    const AdapterUse add = use("bias.safetensors", {bias});
+    const AdapterUse whole = use("set.safetensors", {tensor_of(name + ".set_weight", {32, 32}, scaled)});
+    const AdapterUse gains = use("ia3.safetensors", {gain, tensor_of(name + ".on_input", {}, {0})});
+    const AdapterUse diff = use("diff.safetensors", {tensor_of(name + ".diff", {32, 32}, difference_of)});
+    const std::vector<float> expected = sd1.with({whole, add});
+    CHECK(difference(expected, sd1.with({add})) > 0.01 && difference(expected, sd1.with({whole})) > 0.01);
+    within("a gain and a bias", difference(sd1.with({gains, add}), expected), 2e-5);
+    within("a bias and a gain", difference(sd1.with({add, gains}), expected), 2e-5);
+    within("a difference and a bias", difference(sd1.with({diff, add}), expected), 2e-5);
+}
+
+// A Kronecker product and a factor of the inputs in one layer of one file: the factor reaches both.
+TEST(adapters_lokr_with_input_gains) {
+    Predicted sd1;
+    const golden::TempFolder folder;
+    const std::string name = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q";
+    const golden::FileTensor first = random_tensor(name + ".lokr_w1", {4, 4}, 0.5),
+                             second = random_tensor(name + ".lokr_w2", {8, 8}, 0.5);
+    const golden::FileTensor gain = random_tensor(name + ".weight", {32}, 0.4);
+    const std::vector<float> a = values_of(first), b = values_of(second), g = values_of(gain);
+    std::vector<float> w = sd1.weight(linear_key);
+    for (size_t row = 0; row < 32; ++row)
+        for (size_t i = 0; i < 32; ++i)
+            w[row * 32 + i] = (w[row * 32 + i] + a[row / 8 * 4 + i / 8] * b[row % 8 * 8 + i % 8]) * (1 + g[i]);
+    const AdapterUse both{written(folder, "both.safetensors", {first, second, gain, tensor_of(name + ".on_input", {}, {1})}), 1,
+                          1};
+    const AdapterUse set{written(folder, "set.safetensors", {tensor_of(name + ".set_weight", {32, 32}, w)}), 1, 1};
+    within("LoKr with input gains", difference(sd1.with({both}), sd1.with({set})), 2e-5);
+}
+
+TEST(adapters_boft_without_stages_is_refused) {
+    Predicted sd1;
+    const golden::TempFolder folder;
+    const std::string name = "oft_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q.oft_blocks";
+    for (const std::vector<int64_t> & shape : {std::vector<int64_t>{0, 8, 4, 4}, {0, 4, 4}, {8, 0, 0}, {2, 0, 4, 4}}) {
+        bool refused = false;
+        try {
+            sd1.with({{written(folder, "empty.safetensors", {tensor_of(name, shape, {})}), 1, 1}});
+        } catch (const Error & error) {
+            refused = error.code() == ErrorCode::model_format;
+        }
+        CHECK(refused);
+    }
+}
+
 TEST(adapters_peft_oft_blocks) {
     // Two pairs in a block of four: the numbers are those above the diagonal, row by row.
     Predicted sd1;

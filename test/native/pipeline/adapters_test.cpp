@@ -163,18 +163,20 @@ TEST(adapters_of_other_forms) {
 }
 
 TEST(adapters_of_other_forms_on_quantised_weights) {
-    LoadRequest request = exact_request();
-    request.precision = Precision::fast;
-    request.dtype["unet"] = "q8_0";
-    const Loaded model("sd1", request);
-    for (const char * name : {"dora", "oft-lycoris", "boft", "glora", "ia3"}) {
-        const Adapter adapter(name);
-        const Conditioning text = context_of(adapter.input("context"));
-        model->set_adapters({}, {});
-        const double bare = difference(predicted(model, adapter, text), adapter.expected("eps_plain").data);
-        model->set_adapters(adapter.at(1), {});
-        within(std::string(name) + " on q8_0", difference(predicted(model, adapter, text), adapter.expected("eps_1").data),
-               3 * bare + 1e-2);
+    for (const char * type : {"q8_0", "int8"}) {
+        LoadRequest request = exact_request();
+        request.precision = Precision::fast;
+        request.dtype["unet"] = type;
+        const Loaded model("sd1", request);
+        for (const char * name : {"dora", "oft-lycoris", "boft", "glora", "ia3"}) {
+            const Adapter adapter(name);
+            const Conditioning text = context_of(adapter.input("context"));
+            model->set_adapters({}, {});
+            const double bare = difference(predicted(model, adapter, text), adapter.expected("eps_plain").data);
+            model->set_adapters(adapter.at(1), {});
+            within(std::string(name) + " on " + type, difference(predicted(model, adapter, text), adapter.expected("eps_1").data),
+                   3 * bare + 1e-2);
+        }
     }
 }
 
