@@ -1,6 +1,7 @@
 /** Tells TAESD from TAESDXL by name: their tensors have the same names and shapes, but they read the latents of different families. */
-import { readFile } from 'node:fs/promises'
 import path from 'node:path'
+import { ModelFormatError } from '../errors.js'
+import { readTextIfAny, type FileKind } from '../files/regular-file.js'
 import type { ResolvedSource } from '../model/sources.js'
 import type { GenerateWarning, PipelineInfo } from '../types.js'
 import { openTensors } from './tensors.js'
@@ -14,6 +15,7 @@ const families: Record<string, Latents | undefined> = { sd1: 'sd', sd2: 'sd', sd
 /** Folders above a file whose names may say it: those of a hub's cache are `models--OWNER--NAME/snapshots/COMMIT/vae`. */
 const levels = 4
 const longest = 1000
+const configFile: FileKind = { what: 'The configuration', maxBytes: 1 << 20, refuse: (message, details) => new ModelFormatError(message, details) }
 
 /** The latents that a text names; undefined if it names none or both. */
 export function namedLatents(text: string): Latents | undefined {
@@ -29,8 +31,8 @@ async function descriptions(place: string): Promise<unknown[]> {
     return Object.values(file.metadata)
   }
   const config = async () => {
-    const text = await readFile(path.join(place, 'config.json'), 'utf8')
-    return [(JSON.parse(text) as Record<string, unknown> | null)?._name_or_path]
+    const text = await readTextIfAny(path.join(place, 'config.json'), configFile)
+    return [(JSON.parse(text ?? 'null') as Record<string, unknown> | null)?._name_or_path]
   }
   const read = await Promise.all([metadata, config].map((one) => one().catch(() => [])))
   return read.flat()
