@@ -163,7 +163,7 @@ bool convert_all(const void * blocks, int64_t k, void * target) {
 
 }  // namespace
 
-bool convert_blocks_avx512bf16(Block type, const void * blocks, int64_t k, void * target) noexcept {
+bool convert_blocks_avx512bf16(Block type, const void * blocks, int64_t k, void * target) {
     switch (type) {
         case Block::q4_0: return convert_all<Q4_0>(blocks, k, target);
         case Block::q5_0: return convert_all<Q5_0>(blocks, k, target);
