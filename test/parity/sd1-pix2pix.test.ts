@@ -148,7 +148,8 @@ test('GGUF, half precision, q8_0 and fast arithmetic', async () => {
     expect(worst[`${type} fast`]!.rms).toBeLessThan(1.3e-2)
     expect(worst[`${type} fast`]!.most).toBeLessThan(5e-2)
   }
-  expect(worst['q8_0 fast']!.most).toBeLessThan(8e-2)
+  expect(worst['q8_0 fast']!.rms).toBeLessThan(2.5e-2) // of which the weights alone make 1.53e-2
+  expect(worst['q8_0 fast']!.most).toBeLessThan(0.1)
 })
 
 test('the plan counts three rows, two and one', async () => {
