@@ -4,21 +4,16 @@
 #include <string>
 #include <vector>
 
+#include "core/block_order.h"
+
 namespace latent {
 
-/// A square matrix with blocks on its diagonal, after a permutation: a block acts on `pieces` runs of size / pieces channels,
-/// `distance` channels apart (one run: the blocks follow each other).
+/// A square matrix of blocks. Without the identity: the matrix is I + this.
 struct BlockMatrix {
-    int64_t size = 0, pieces = 1, distance = 0;
-    std::vector<float> numbers;  // [blocks][size][size], or one block for all; without the identity: the matrix is I + this
+    BlockOrder order;
+    std::vector<float> numbers;  // [blocks][size][size], or one block for all
 
-    int64_t stored() const { return static_cast<int64_t>(numbers.size()) / (size * size); }
-    /// The channel of index `i` in a block.
-    int64_t position(int64_t block, int64_t i) const {
-        if (pieces == 1) return block * size + i;
-        const int64_t run = size / pieces, across = distance / run;
-        return block / across * pieces * distance + i / run * distance + block % across * run + i % run;
-    }
+    int64_t stored() const { return static_cast<int64_t>(numbers.size()) / (order.size * order.size); }
 };
 
 /// The Kronecker product of `first`, [rows, columns], and another matrix, or the product of two, applied in this order.

@@ -139,8 +139,8 @@ void AdapterWeights::declare_transform(const Parameter & target, const Parameter
                             std::vector<BlockProduct> & products) {
         for (const BlockMatrix & matrix : matrices) {
             const std::string name = ending + std::to_string(products.size());
-            const std::vector<int64_t> shape = {matrix.stored() * matrix.size, matrix.size};
-            products.push_back({declare(name, shape, Role::linear, matrix.numbers), matrix.pieces, matrix.distance});
+            const std::vector<int64_t> shape = {matrix.stored() * matrix.order.size, matrix.order.size};
+            products.push_back({declare(name, shape, Role::linear, matrix.numbers), matrix.order});
         }
     };
     blocks(".before.", change.before, to.before);

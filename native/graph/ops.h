@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "core/block_order.h"
 #include "graph/weights.h"
 
 namespace latent::graph {
@@ -47,12 +48,10 @@ struct SideProduct {
     explicit operator bool() const { return up != nullptr; }
 };
 
-/// A square matrix with blocks on its diagonal, after a permutation of the channels: a block reads and writes `pieces` runs of
-/// channels, `distance` apart (kernels::BlockShape).
+/// A square matrix of blocks.
 struct BlockProduct {
     const Parameter * weight = nullptr;  // [blocks * size, size], or [size, size]: one for all
-    int64_t pieces = 1, distance = 0;
-    int64_t size() const { return weight->inner(); }
+    BlockOrder order;
 };
 
 struct ConvOptions {

@@ -147,7 +147,7 @@ BlockMatrix input_rotation(const AdaptedLayer & a, const std::function<void()> &
     const int64_t n = input_block_size(a), given = stored.shape[0], numbers = stored.shape[1];
     const std::vector<float> upper = a.file->read(stored);
     BlockMatrix out;
-    out.size = n;
+    out.order.size = n;
     for (int64_t block = 0; block < given; ++block) {
         check();
         std::vector<double> q(static_cast<size_t>(n * n));
@@ -172,19 +172,19 @@ BlockMatrix input_rotation(const AdaptedLayer & a, const std::function<void()> &
 
 void multiply_columns(const BlockMatrix & m, int64_t rows, int64_t inner, const std::function<void()> & check,
                       std::vector<float> & w) {
-    const int64_t n = m.size;
+    const int64_t n = m.order.size;
     std::vector<double> sums(static_cast<size_t>(n));
     for (int64_t block = 0; block < inner / n; ++block) {
         const float * numbers = m.numbers.data() + (m.stored() > 1 ? block : 0) * n * n;
         for (int64_t row = 0; row < rows; ++row) {
             if (row % 64 == 0) check();
             float * own = w.data() + row * inner;
-            for (int64_t i = 0; i < n; ++i) sums[static_cast<size_t>(i)] = own[m.position(block, i)];
+            for (int64_t i = 0; i < n; ++i) sums[static_cast<size_t>(i)] = own[m.order.position(block, i)];
             for (int64_t i = 0; i < n; ++i) {
-                const double number = own[m.position(block, i)];
+                const double number = own[m.order.position(block, i)];
                 for (int64_t j = 0; j < n; ++j) sums[static_cast<size_t>(j)] += number * static_cast<double>(numbers[i * n + j]);
             }
-            for (int64_t i = 0; i < n; ++i) own[m.position(block, i)] = static_cast<float>(sums[static_cast<size_t>(i)]);
+            for (int64_t i = 0; i < n; ++i) own[m.order.position(block, i)] = static_cast<float>(sums[static_cast<size_t>(i)]);
         }
     }
 }
@@ -209,9 +209,9 @@ std::vector<BlockMatrix> rotations(const AdaptedLayer & a, const std::function<v
     std::vector<BlockMatrix> stages;
     for (int64_t stage = 0; stage < count; ++stage) {
         BlockMatrix matrix;
-        matrix.size = n;
-        if (butterfly) matrix.pieces = 2, matrix.distance = (int64_t{1} << stage) * n / 2;
-        if (butterfly && rows % (2 * matrix.distance) != 0) misfit(a, "has too many stages: " + text_of(stored));
+        matrix.order.size = n;
+        if (butterfly) matrix.order.distance = (int64_t{1} << stage) * n / 2;
+        if (butterfly && rows % (2 * matrix.order.distance) != 0) misfit(a, "has too many stages: " + text_of(stored));
         for (int64_t block = 0; block < blocks; ++block) {
             check();
             const auto first = q.begin() + (stage * blocks + block) * n * n;
@@ -238,13 +238,14 @@ std::vector<float> rescaled(const AdaptedLayer & a) {
 void multiply_rows(const BlockMatrix & m, int64_t first, int64_t rows, int64_t inner, const std::function<void()> & check,
                    std::vector<float> & w) {
     std::vector<float> turned = w;
-    for (int64_t block = first / m.size; block < (first + rows) / m.size; ++block) {
+    const int64_t size = m.order.size;
+    for (int64_t block = first / size; block < (first + rows) / size; ++block) {
         check();
-        const float * numbers = m.numbers.data() + block * m.size * m.size;
-        for (int64_t i = 0; i < m.size; ++i) {
-            float * to = turned.data() + (m.position(block, i) - first) * inner;
-            for (int64_t j = 0; j < m.size; ++j) {
-                const float number = numbers[i * m.size + j], *from = w.data() + (m.position(block, j) - first) * inner;
+        const float * numbers = m.numbers.data() + block * size * size;
+        for (int64_t i = 0; i < size; ++i) {
+            float * to = turned.data() + (m.order.position(block, i) - first) * inner;
+            for (int64_t j = 0; j < size; ++j) {
+                const float number = numbers[i * size + j], *from = w.data() + (m.order.position(block, j) - first) * inner;
                 for (int64_t c = 0; c < inner; ++c) to[c] += number * from[c];
             }
         }
@@ -256,12 +257,12 @@ std::vector<BlockMatrix> combined(std::vector<BlockMatrix> stages, int64_t rows,
     const int64_t count = static_cast<int64_t>(stages.size());
     if (count < 2 || count > 3) return stages;  // more stages have more numbers in one matrix than apart
     BlockMatrix all;
-    all.size = stages.back().distance * 2;
-    for (int64_t first = 0; first < rows; first += all.size) {
-        std::vector<float> block(static_cast<size_t>(all.size * all.size));
-        for (int64_t i = 0; i < all.size; ++i) block[static_cast<size_t>(i * all.size + i)] = 1;
-        for (const BlockMatrix & stage : stages) multiply_rows(stage, first, all.size, all.size, check, block);
-        for (int64_t i = 0; i < all.size; ++i) block[static_cast<size_t>(i * all.size + i)] -= 1;
+    const int64_t size = all.order.size = stages.back().order.distance * 2;
+    for (int64_t first = 0; first < rows; first += size) {
+        std::vector<float> block(static_cast<size_t>(size * size));
+        for (int64_t i = 0; i < size; ++i) block[static_cast<size_t>(i * size + i)] = 1;
+        for (const BlockMatrix & stage : stages) multiply_rows(stage, first, size, size, check, block);
+        for (int64_t i = 0; i < size; ++i) block[static_cast<size_t>(i * size + i)] -= 1;
         all.numbers.insert(all.numbers.end(), block.begin(), block.end());
     }
     return {std::move(all)};

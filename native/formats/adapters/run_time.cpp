@@ -35,13 +35,13 @@ void multiply(std::vector<float> & gains, const std::vector<float> & more) {
 
 /// I + m becomes diag(gains) (I + m).
 bool scale_rows(BlockMatrix & m, const std::vector<float> & gains) {
-    const int64_t blocks = static_cast<int64_t>(gains.size()) / m.size;
+    const int64_t size = m.order.size, blocks = static_cast<int64_t>(gains.size()) / size;
     if (m.stored() != blocks) return false;  // one block for all
     for (int64_t b = 0; b < blocks; ++b) {
-        for (int64_t i = 0; i < m.size; ++i) {
-            const float gain = gains[static_cast<size_t>(m.position(b, i))];
-            float * row = m.numbers.data() + (b * m.size + i) * m.size;
-            for (int64_t j = 0; j < m.size; ++j) row[j] *= gain;
+        for (int64_t i = 0; i < size; ++i) {
+            const float gain = gains[static_cast<size_t>(m.order.position(b, i))];
+            float * row = m.numbers.data() + (b * size + i) * size;
+            for (int64_t j = 0; j < size; ++j) row[j] *= gain;
             row[i] += gain - 1;
         }
     }
@@ -94,7 +94,7 @@ bool in_range(const std::vector<BlockMatrix> & matrices) {
 bool rotate_outputs(const AdaptedLayer & a, const std::function<void()> & check, ParameterChange & c) {
     if (!is_little(need(a, "oft_blocks", "rescale").elements(), *a.weight)) return false;
     std::vector<BlockMatrix> stages = rotations(a, check);
-    if (is_little(2 * stages.back().distance * a.weight->rows(), *a.weight))
+    if (is_little(2 * stages.back().order.distance * a.weight->rows(), *a.weight))
         stages = combined(std::move(stages), a.weight->rows(), check);
     for (BlockMatrix & stage : stages) c.after.push_back(std::move(stage));
     const std::vector<float> gains = rescaled(a);
@@ -111,6 +111,22 @@ bool rotate_inputs_of(const AdaptedLayer & a, const std::function<void()> & chec
     return true;
 }
 
+/// What an adapter adds to the weight: a Kronecker product, else a low-rank one, with DoRA scaled afterwards.
+bool add_product(const AdaptedLayer & a, bool transforms, const BaseNumbers & base, ParameterChange & c) {
+    const AdapterLayer & layer = *a.layer;
+    if (transforms && is_kronecker(layer) && !is_decomposed(layer) && c.gain.empty() && c.after.empty()) {
+        if (std::optional<KroneckerProduct> product = kronecker_product(a)) {
+            c.products.push_back(std::move(*product));
+            return true;
+        }
+    }
+    std::optional<LowRank> low = added_low_rank(a, base);
+    if (!low) return false;
+    if (is_decomposed(layer)) return decompose(a, std::move(*low), base, c);
+    for (float & number : low->up) number *= static_cast<float>(a.strength);
+    return append(std::move(*low), a.weight->rows(), c);
+}
+
 }  // namespace
 
 bool add_at_run_time(const AdaptedLayer & a, bool transforms, const BaseNumbers & base, const std::function<void()> & check,
@@ -119,23 +135,7 @@ bool add_at_run_time(const AdaptedLayer & a, bool transforms, const BaseNumbers 
     const bool ruled_out = layer.has("diff") || layer.has("w_norm") || layer.has("set") || !a.weight->is_matrix();
     const bool transformed = is_decomposed(layer) || layer.has("on_input") || is_rotation(layer) || is_input_rotation(layer);
     if (ruled_out || (transformed && !transforms)) return false;
-    bool added = false;
-    if (transforms && is_kronecker(layer) && !is_decomposed(layer) && c.gain.empty() && c.after.empty()) {
-        if (std::optional<KroneckerProduct> product = kronecker_product(a)) {
-            c.products.push_back(std::move(*product));
-            added = true;
-        }
-    }
-    if (adds_matrix(layer) && !added) {
-        std::optional<LowRank> low = added_low_rank(a, base);
-        if (!low) return false;
-        if (is_decomposed(layer)) {
-            if (!decompose(a, std::move(*low), base, c)) return false;
-        } else {
-            for (float & number : low->up) number *= static_cast<float>(a.strength);
-            if (!append(std::move(*low), a.weight->rows(), c)) return false;
-        }
-    }
+    if (adds_matrix(layer) && !add_product(a, transforms, base, c)) return false;
     if (layer.has("on_input") && !scale(*a.weight, ia3_gains(a), c)) return false;
     if (is_rotation(layer) && !rotate_outputs(a, check, c)) return false;
     if (is_input_rotation(layer) && !rotate_inputs_of(a, check, c)) return false;

@@ -51,16 +51,15 @@ Seq OpsCpu::scaled(Seq x, const Parameter * gain, const Parameter * shift) {
 Seq OpsCpu::add_blocks(Seq x, const BlockProduct & w, const Parameter * bias) {
     room(16);
     kernels::BlockShape shape;
-    shape.tokens = x.length * x.batch, shape.channels = x.dim;
-    shape.size = w.size(), shape.pieces = w.pieces, shape.distance = w.distance;
-    const kernels::TileSet & tiles = kernels::block_tiles(arithmetic_, shape.run());
+    shape.tokens = x.length * x.batch, shape.channels = x.dim, shape.order = w.order;
+    const kernels::TileSet & tiles = kernels::block_tiles(arithmetic_, w.order.run());
     std::vector<ggml_tensor *> sources = {contiguous(x.id), in_form(x.id, tiles.bf16 ? kernels::Form::bf16 : kernels::Form::f32),
                                           tensor_of(w.weight)};
     if (bias) sources.push_back(tensor_of(bias));
     const BlocksNode data{kernels_of(tiles), shape, bias != nullptr};
     thread_scratch_ = std::max(thread_scratch_, static_cast<uint64_t>(kernels::block_scratch(tiles, shape)));
-    const double flops = 2.0 * static_cast<double>(shape.size) * static_cast<double>(shape.channels * shape.tokens);
-    return seq(node(data, "blocks " + sizes({shape.size}) + " of " + sizes({x.dim}) + " " + sizes({x.length}), flops,
+    const double flops = 2.0 * static_cast<double>(w.order.size) * static_cast<double>(shape.channels * shape.tokens);
+    return seq(node(data, "blocks " + sizes({w.order.size}) + " of " + sizes({x.dim}) + " " + sizes({x.length}), flops,
                     {x.dim, x.length, x.batch, 1}, sources));
 }
 

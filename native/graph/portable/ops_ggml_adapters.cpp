@@ -27,17 +27,17 @@ Seq OpsGgml::scaled(Seq x, const Parameter * gain, const Parameter * shift) {
 Seq OpsGgml::add_blocks(Seq x, const BlockProduct & w, const Parameter * bias) {
     room(24);
     ggml_tensor *own = ggml_cont(nodes_, tensor(x.id)), *weight = tensor_of(w.weight), *y = own;
-    const int64_t size = w.size(), blocks = x.dim / size, tokens = x.length * x.batch;
-    const int64_t run = size / w.pieces, across = w.pieces == 1 ? 1 : w.distance / run;
+    const int64_t size = w.order.size, blocks = x.dim / size, tokens = x.length * x.batch;
+    const int64_t pieces = w.order.pieces(), run = w.order.run(), across = w.order.across();
     const auto swap_middle = [&](ggml_tensor * t) { return ggml_cont(nodes_, ggml_permute(nodes_, t, 0, 2, 1, 3)); };
-    if (w.pieces > 1) y = swap_middle(ggml_reshape_4d(nodes_, y, run, across, w.pieces, blocks / across * tokens));
+    if (pieces > 1) y = swap_middle(ggml_reshape_4d(nodes_, y, run, across, pieces, blocks / across * tokens));
     if (w.weight->rows() == size) {
         y = product(weight, ggml_reshape_2d(nodes_, y, size, blocks * tokens));
     } else {
         ggml_tensor * by_block = swap_middle(ggml_reshape_3d(nodes_, y, size, blocks, tokens));  // [size, tokens, blocks]
         y = swap_middle(product(ggml_reshape_3d(nodes_, weight, size, size, blocks), by_block));
     }
-    if (w.pieces > 1) y = swap_middle(ggml_reshape_4d(nodes_, y, run, w.pieces, across, blocks / across * tokens));
+    if (pieces > 1) y = swap_middle(ggml_reshape_4d(nodes_, y, run, pieces, across, blocks / across * tokens));
     flops_ += 2.0 * static_cast<double>(size) * static_cast<double>(x.dim) * static_cast<double>(tokens);
     y = ggml_add(nodes_, ggml_reshape_3d(nodes_, y, x.dim, x.length, x.batch), own);
     return seq(bias ? ggml_add_inplace(nodes_, y, tensor_of(bias)) : y);

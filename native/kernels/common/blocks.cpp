@@ -15,19 +15,19 @@ constexpr int64_t kTokens = 384;  // of a task: enough to make packing a panel c
 class BlockPanel {
 public:
     BlockPanel(const TileSet & tiles, const VectorSet & vectors, const BlockShape & shape, const Matrix & w, const float * bias)
-        : tiles_(tiles), vectors_(vectors), s_(shape), w_(w), bias_(bias), lanes_(tiles.lanes(shape.run())) {
+        : tiles_(tiles), vectors_(vectors), s_(shape), w_(w), bias_(bias), lanes_(tiles.lanes(shape.order.run())) {
         row_bytes_ = RowFormat{tiles.bf16 ? Form::bf16 : Form::f32, 1, shape.channels}.row_bytes();
     }
 
     void prepare(int64_t block, int64_t panel) {
         block_ = block, column_ = panel * kTileColumns;
         const int64_t piece_bytes = lanes_ * kTileColumns * 4;
-        packed_ = static_cast<uint8_t *>(scratch(Scratch::panels, static_cast<size_t>(s_.pieces * piece_bytes)));
-        for (int64_t piece = 0; piece < s_.pieces; ++piece) {
+        packed_ = static_cast<uint8_t *>(scratch(Scratch::panels, static_cast<size_t>(s_.order.pieces() * piece_bytes)));
+        for (int64_t piece = 0; piece < s_.order.pieces(); ++piece) {
             PanelPart part;
             part.lanes = lanes_;
             for (part.column = 0; part.column < kTileColumns; part.column += 16) {
-                tiles_.pack_weights(weight_rows(piece, column_ + part.column), s_.run(), s_.run(), 1, 0, 1, part,
+                tiles_.pack_weights(weight_rows(piece, column_ + part.column), s_.order.run(), s_.order.run(), 1, 0, 1, part,
                                     packed_ + piece * piece_bytes);
             }
         }
@@ -36,17 +36,17 @@ public:
     void apply(int64_t first, int64_t last, const float * x, const uint8_t * rows, float * out) const {
         const int count = tiles_.rows;
         float * sums = static_cast<float *>(scratch(Scratch::sums, static_cast<size_t>(count) * kTileColumns * sizeof(float)));
-        const int columns = static_cast<int>(std::min<int64_t>(kTileColumns, s_.size - column_));
-        const uint8_t * start = rows + s_.first(block_) * tiles_.element_bytes();
+        const int columns = static_cast<int>(std::min<int64_t>(kTileColumns, s_.order.size - column_));
+        const uint8_t * start = rows + s_.order.position(block_, 0) * tiles_.element_bytes();
         const void * at[2 * kMostTileRows];
         for (int64_t token = first; token < last; token += count) {
-            for (int64_t piece = 0; piece < s_.pieces; ++piece) {
+            for (int64_t piece = 0; piece < s_.order.pieces(); ++piece) {
                 for (int64_t r = 0; r < count; ++r) {
                     const int64_t own = std::min(token + r, last - 1);  // those past the end are not used
-                    at[piece * count + r] = start + own * row_bytes_ + piece * s_.distance * tiles_.element_bytes();
+                    at[piece * count + r] = start + own * row_bytes_ + piece * s_.order.distance * tiles_.element_bytes();
                 }
             }
-            tiles_.multiply(s_.pieces, lanes_, at, packed_, columns, false, sums);
+            tiles_.multiply(s_.order.pieces(), lanes_, at, packed_, columns, false, sums);
             finish(token, std::min<int64_t>(count, last - token), columns, sums, x, out);
         }
     }
@@ -54,12 +54,12 @@ public:
 private:
     /// 16 rows of the block's matrix, the columns of one piece, in the set's element type; zeros past the end.
     const void * weight_rows(int64_t piece, int64_t row) const {
-        const int64_t run = s_.run(), element = tiles_.element_bytes();
+        const int64_t run = s_.order.run(), element = tiles_.element_bytes();
         uint8_t * out = static_cast<uint8_t *>(scratch(Scratch::weight_rows, static_cast<size_t>(16 * run * element)));
-        const int64_t base = w_.rows == s_.size ? 0 : block_ * s_.size;  // one block for all
+        const int64_t base = w_.rows == s_.order.size ? 0 : block_ * s_.order.size;  // one block for all
         for (int64_t r = 0; r < 16; ++r) {
             uint8_t * target = out + r * run * element;
-            if (row + r >= s_.size) {
+            if (row + r >= s_.order.size) {
                 std::memset(target, 0, static_cast<size_t>(run * element));
                 continue;
             }
@@ -72,10 +72,10 @@ private:
 
     /// Adds the tokens themselves; the columns of a tile lie in as many places as they belong to runs.
     void finish(int64_t token, int64_t count, int columns, const float * sums, const float * x, float * out) const {
-        const int64_t run = s_.run();
+        const int64_t run = s_.order.run();
         for (int64_t done = 0; done < columns;) {
             const int64_t row = column_ + done, part = std::min<int64_t>(columns - done, run - row % run);
-            const int64_t channel = s_.first(block_) + row / run * s_.distance + row % run, at = token * s_.channels + channel;
+            const int64_t channel = s_.order.position(block_, row), at = token * s_.channels + channel;
             Finishing f;
             f.rows = count, f.columns = part, f.stride = kTileColumns, f.sums = sums + done;
             f.residual = x + at, f.residual_stride = s_.channels;
@@ -102,7 +102,7 @@ void block_product(const TileSet & tiles, const VectorSet & vectors, const Block
                    const Matrix & w, const float * bias, float * out, Share share) {
     const TileUse use(tiles);
     BlockPanel panel(tiles, vectors, s, w, bias);
-    const int64_t panels = (s.size + kTileColumns - 1) / kTileColumns, all = s.blocks() * panels;
+    const int64_t panels = (s.order.size + kTileColumns - 1) / kTileColumns, all = s.blocks() * panels;
     const int64_t most = std::max<int64_t>((s.tokens + kTokens - 1) / kTokens, 1);
     const int64_t chunks = std::clamp<int64_t>((2 * share.threads + all - 1) / all, 1, most);
     const int64_t tasks = all * chunks;
@@ -141,8 +141,8 @@ void mix(const MixShape & s, const float * x, const float * w, const float * add
 }
 
 int64_t block_scratch(const TileSet & tiles, const BlockShape & s) {
-    const int64_t panel = s.pieces * tiles.lanes(s.run()) * kTileColumns * 4;
-    return panel + 16 * s.run() * tiles.element_bytes() + tiles.rows * kTileColumns * 4;
+    const int64_t panel = s.order.pieces() * tiles.lanes(s.order.run()) * kTileColumns * 4;
+    return panel + 16 * s.order.run() * tiles.element_bytes() + tiles.rows * kTileColumns * 4;
 }
 
 }  // namespace latent::kernels

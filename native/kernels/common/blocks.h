@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "core/block_order.h"
 #include "kernels/common/matmul.h"
 #include "kernels/common/share.h"
 #include "kernels/common/tile.h"
@@ -9,19 +10,12 @@
 
 namespace latent::kernels {
 
-/// A square matrix with blocks on its diagonal, after a permutation of the channels: a block reads and writes `pieces` runs of
-/// size / pieces channels, `distance` channels apart (one run: the blocks follow each other).
+/// Tokens that are multiplied by a matrix of blocks.
 struct BlockShape {
     int64_t tokens = 0, channels = 0;
-    int64_t size = 0, pieces = 1, distance = 0;
+    BlockOrder order;
 
-    int64_t run() const { return size / pieces; }
-    int64_t blocks() const { return channels / size; }
-    /// The first channel of a block.
-    int64_t first(int64_t block) const {
-        const int64_t across = pieces == 1 ? 1 : distance / run();
-        return pieces == 1 ? block * size : block / across * pieces * distance + block % across * run();
-    }
+    int64_t blocks() const { return channels / order.size; }
 };
 
 /// out[token] = x[token] + W x[token] + bias, which may be null. `rows`: x in the tile set's element type (rows.h), for bfloat16

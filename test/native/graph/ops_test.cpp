@@ -2,7 +2,6 @@
 #include <cstdlib>
 
 #include "check.h"
-#include "core/parameter_change.h"
 #include "graph/runner.h"
 #include "memory_source.h"
 
@@ -424,18 +423,17 @@ TEST(layouts) {
 TEST(transforms) {
     for (const bool fused : {false, true}) {
         if (fused && !on_cpu()) continue;
-        for (const int64_t pieces : {1, 2}) {
+        for (const int64_t distance : {0, 12}) {
             Bench bench(fused);
-            const int64_t dim = 48, size = 8, distance = 12, length = 7, batch = 2, groups = 3, sums = 2, width = dim / groups;
+            const int64_t dim = 48, size = 8, length = 7, batch = 2, groups = 3, sums = 2, width = dim / groups;
             const auto w = bench.source->add_random("blocks", {dim, size}, 0.3f),
                        m = bench.source->add_random("m", {sums, groups}, 1);
             const auto gain = bench.source->add_random("gain", {dim}, 1), bias = bench.source->add_random("bias", {dim}, 1);
             const Scope scope(bench.store.declared(), "");
             const Parameter *gains = scope.table("gain", {dim}), *biases = scope.table("bias", {dim}),
                             *matrix = scope.table("m", {sums, groups});
-            const BlockProduct product{scope.table("blocks", {dim, size}), pieces, pieces > 1 ? distance : 0};
-            const BlockMatrix order{size, product.pieces, product.distance, {}};
-            const auto place = [&](int64_t block, int64_t i) { return static_cast<size_t>(order.position(block, i)); };
+            const BlockProduct product{scope.table("blocks", {dim, size}), {size, distance}};
+            const auto place = [&](int64_t block, int64_t i) { return static_cast<size_t>(product.order.position(block, i)); };
             const auto x = bench.inputs["x"] = fixture::formula("x", static_cast<size_t>(dim * length * batch));
             std::vector<double> expected;
             for (int64_t token = 0; token < length * batch; ++token) {

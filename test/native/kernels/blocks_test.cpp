@@ -12,17 +12,18 @@ namespace {
 std::vector<double> reference_blocks(const BlockShape & s, const std::vector<float> & x, const std::vector<float> & w,
                                      const float * bias, bool shared) {
     std::vector<double> out(x.begin(), x.end());
-    const int64_t across = s.pieces == 1 ? 1 : s.distance / s.run();
+    const int64_t size = s.order.size, run = s.order.distance ? size / 2 : size,
+                  across = s.order.distance ? s.order.distance / run : 1;
     const auto position = [&](int64_t block, int64_t i) {
-        if (s.pieces == 1) return block * s.size + i;
-        return block / across * s.pieces * s.distance + i / s.run() * s.distance + block % across * s.run() + i % s.run();
+        if (s.order.distance == 0) return block * size + i;
+        return block / across * 2 * s.order.distance + i / run * s.order.distance + block % across * run + i % run;
     };
     for (int64_t t = 0; t < s.tokens; ++t) {
-        for (int64_t b = 0; b < s.channels / s.size; ++b) {
-            for (int64_t i = 0; i < s.size; ++i) {
+        for (int64_t b = 0; b < s.channels / size; ++b) {
+            for (int64_t i = 0; i < size; ++i) {
                 double sum = 0;
-                for (int64_t j = 0; j < s.size; ++j)
-                    sum += static_cast<double>(w[static_cast<size_t>(((shared ? 0 : b) * s.size + i) * s.size + j)]) *
+                for (int64_t j = 0; j < size; ++j)
+                    sum += static_cast<double>(w[static_cast<size_t>(((shared ? 0 : b) * size + i) * size + j)]) *
                            x[static_cast<size_t>(t * s.channels + position(b, j))];
                 out[static_cast<size_t>(t * s.channels + position(b, i))] += sum + (bias ? bias[position(b, i)] : 0.0f);
             }
@@ -37,15 +38,16 @@ TEST(block_products_match_the_definition) {
     for (const Arithmetic arithmetic : {Arithmetic::f32, Arithmetic::fast}) {
         for (int round = 0; round < 60; ++round) {
             BlockShape s;
-            s.tokens = pick(1, round % 10 == 9 ? 1000 : 40), s.pieces = round % 2 + 1;
-            s.size = s.pieces * pick(1, round % 5 == 4 ? 160 : 30);
-            const int64_t across = s.pieces == 1 ? pick(1, 6) : pick(1, 4);
-            s.distance = s.pieces == 1 ? 0 : across * s.run();
-            s.channels = s.size * across * pick(1, 3);
+            s.tokens = pick(1, round % 10 == 9 ? 1000 : 40);
+            const int64_t run = pick(1, round % 5 == 4 ? 160 : 30);
+            const int64_t pieces = round % 2 + 1, across = pick(1, pieces == 1 ? 6 : 4);
+            s.order.size = pieces * run, s.order.distance = pieces == 1 ? 0 : across * run;
+            s.channels = s.order.size * across * pick(1, 3);
             const bool shared = round % 3 == 2 && s.blocks() > 1;
             const auto x = random_values(s.tokens * s.channels);
-            const StoredMatrix w = stored(shared ? s.size : s.channels, s.size, round % 4 == 1 ? Element::f32 : Element::f16);
-            const TileSet & tiles = block_tiles(arithmetic, s.run());
+            const StoredMatrix w =
+                stored(shared ? s.order.size : s.channels, s.order.size, round % 4 == 1 ? Element::f32 : Element::f16);
+            const TileSet & tiles = block_tiles(arithmetic, run);
             const auto rows = in_form({&tiles, nullptr, &vectors_portable()}, x, s.channels, tiles.bf16 ? Form::bf16 : Form::f32);
             const auto values = random_values(s.channels);
             const float * bias = round % 4 < 2 ? values.data() : nullptr;
