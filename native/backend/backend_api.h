@@ -49,7 +49,8 @@ typedef struct latent_backend_api {
     int (*device_count)(int32_t * count);
     int (*device_info)(int32_t index, latent_backend_device_info * info);
 
-    /* Devices may be opened several times, and used from any thread: calls for one GPU wait for one another. */
+    /* Devices may be opened several times, and used from any thread: calls for one GPU wait for one another. What the driver and
+     * ggml keep for computing is shared by all handles of a GPU, until the last one is closed. */
     int (*device_open)(int32_t index, latent_backend_device ** device);
     void (*device_close)(latent_backend_device * device);
     struct ggml_backend_buffer_type * (*buffer_type)(latent_backend_device * device);

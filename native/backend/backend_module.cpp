@@ -26,8 +26,10 @@ namespace {
 /// A GPU, shared by all its handles as ggml's own state of it is.
 class Gpu {
 public:
-    std::mutex mutex;     // held by whatever uses the GPU
-    bool opened = false;  // ggml has finished setting it up
+    std::mutex mutex;                  // held by whatever uses the GPU, and for what follows
+    bool opened = false;               // ggml has finished setting it up
+    int handles = 0;                   // open ones
+    ggml_backend_t backend = nullptr;  // of all handles, since each would keep scratch memory of its own
 
     /// Why it cannot be used any more, or "". Has its own lock, since a graph holds the other for long.
     std::string failure() {
@@ -56,7 +58,6 @@ Gpu & gpu_at(int32_t index) {
 struct latent_backend_device {
     Gpu & gpu;
     ggml_backend_dev_t device = nullptr;
-    ggml_backend_t backend = nullptr;
 };
 
 namespace {
@@ -173,8 +174,14 @@ void copy_text(char (&to)[N], const char * from) {
 void open_backend(latent_backend_device & device) {
     static std::mutex mutex;
     const std::lock_guard<std::mutex> lock(mutex);
-    device.backend = ggml_backend_dev_init(device.device, nullptr);
-    if (!device.backend) throw std::runtime_error("the device could not be opened");
+    device.gpu.backend = ggml_backend_dev_init(device.device, nullptr);
+    if (!device.gpu.backend) throw std::runtime_error("the device could not be opened");
+}
+
+void close_backend(Gpu & gpu) {
+    ggml_backend_t backend = gpu.backend;
+    gpu.backend = nullptr;
+    if (backend) ggml_backend_free(backend);
 }
 
 const char * last_error() {
@@ -204,26 +211,31 @@ int device_info(int32_t index, latent_backend_device_info * info) {
 
 int device_open(int32_t index, latent_backend_device ** out) {
     std::unique_ptr<latent_backend_device> device;
-    const int found = guarded([&] { device.reset(new latent_backend_device{gpu_at(index), device_at(index), nullptr}); });
+    const int found = guarded([&] { device.reset(new latent_backend_device{gpu_at(index), device_at(index)}); });
     if (found != LATENT_BACKEND_OK) return found;
     Gpu & gpu = device->gpu;
     const std::lock_guard<std::mutex> lock(gpu.mutex);
-    const int status = attempt(gpu, [&] { open_backend(*device); });
+    const int status = attempt(gpu, [&] {
+        if (!gpu.backend) open_backend(*device);
+    });
     if (status == LATENT_BACKEND_OUT_OF_MEMORY && !gpu.opened) {  // ggml keeps the GPU as it is, half set up
         gpu.fail(last_message);
         return LATENT_BACKEND_FAILED;
     }
     if (status != LATENT_BACKEND_OK) return status;
     gpu.opened = true;
+    ++gpu.handles;
     *out = device.release();
     return status;
 }
 
 void device_close(latent_backend_device * device) {
     if (!device) return;
-    // What a failed device still has in flight is unknown, so it is left to the end of the process.
-    if (device->backend) guarded(device, [&] { ggml_backend_free(device->backend); });
+    Gpu & gpu = device->gpu;
     delete device;
+    const std::lock_guard<std::mutex> lock(gpu.mutex);
+    // What a failed device still has in flight is unknown, so it is left to the end of the process.
+    if (--gpu.handles == 0) attempt(gpu, [&] { close_backend(gpu); });
 }
 
 ggml_backend_buffer_type * buffer_type(latent_backend_device * device) {
@@ -268,7 +280,7 @@ int compute(latent_backend_device * device, ggml_cgraph * graph, int32_t first, 
     const std::lock_guard<std::mutex> lock(gpu.mutex);
     const int status = attempt(gpu, [&] {
         ggml_cgraph slice = ggml_graph_view(graph, first, last);
-        const ggml_status computed = ggml_backend_graph_compute(device->backend, &slice);
+        const ggml_status computed = ggml_backend_graph_compute(gpu.backend, &slice);
         if (computed == GGML_STATUS_ALLOC_FAILED) throw std::bad_alloc();
         if (computed != GGML_STATUS_SUCCESS) throw std::runtime_error(ggml_status_to_string(computed));
     });
@@ -276,8 +288,7 @@ int compute(latent_backend_device * device, ggml_cgraph * graph, int32_t first, 
     // Commands that were recorded before the exception must not be submitted with the next graph.
     const std::string message = last_message;
     const int reopened = attempt(gpu, [&] {
-        ggml_backend_free(device->backend);
-        device->backend = nullptr;
+        close_backend(gpu);
         open_backend(*device);
     });
     if (reopened != LATENT_BACKEND_OK) {

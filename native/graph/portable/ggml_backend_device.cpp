@@ -1,6 +1,7 @@
 #include "graph/portable/ggml_backend_device.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdlib>
 
@@ -70,9 +71,41 @@ std::vector<DeviceInfo> list(const std::string & kind) {
 
 }  // namespace
 
+/// Memory that the library keeps of a GPU to compute with, for all its devices in this process.
+struct GgmlBackendDevice::Scratch {
+    std::atomic<uint64_t> kept{0};  // measured: what was taken while graphs ran that need more than those before
+    std::atomic<uint64_t> most{0};  // that a graph needed so far, at most
+    std::atomic<bool> measuring{false};
+
+    /// One at a time, so that it does not count what another graph takes.
+    struct Measurement {
+        std::atomic<bool> & running;
+        const bool mine;
+        Measurement(Scratch & scratch, bool wanted) : running(scratch.measuring), mine(wanted && !running.exchange(true)) {}
+        ~Measurement() {
+            if (mine) running = false;
+        }
+    };
+};
+
+/// The library frees it when the last device is closed, and so it is counted anew.
+std::shared_ptr<GgmlBackendDevice::Scratch> GgmlBackendDevice::scratch_of(const std::string & name) {
+    static std::mutex mutex;
+    static auto & all = *new std::map<std::string, std::weak_ptr<Scratch>>();
+    const std::lock_guard<std::mutex> lock(mutex);
+    std::shared_ptr<Scratch> scratch = all[name].lock();
+    if (!scratch) all[name] = scratch = std::make_shared<Scratch>();
+    return scratch;
+}
+
+uint64_t GgmlBackendDevice::reusable() const {
+    return scratch_->kept;
+}
+
 GgmlBackendDevice::GgmlBackendDevice(const latent_backend_api * api, std::string kind, int index, int threads)
     : GgmlDevice(kind + ":" + std::to_string(index), kind, threads), api_(api), index_(index), slice_work_(first_slice_work) {
     info_ = describe(*api, kind, index, &float32_);
+    scratch_ = scratch_of(name());
 }
 
 DevicePtr GgmlBackendDevice::open(const std::string & name, int threads) {
@@ -101,7 +134,7 @@ void GgmlBackendDevice::check(int status, const char * what) const {
                     Json{{"available", now.memory_free}, {"total", now.memory_total}, {"device", name()}}.dump());
     }
     throw Error(ErrorCode::device,
-                message + ". The device cannot be used again in this process; restart it, or use device \"cpu\"",
+                message + ". The device cannot be used again in this process: restart the process, or use device \"cpu\"",
                 Json{{"device", name()}}.dump());
 }
 
@@ -155,13 +188,19 @@ void GgmlBackendDevice::copy(const ggml_tensor * from, ggml_tensor * to) {
 // Which scratch a graph takes depends on the GPU. What the driver counts is known; work_bytes() is a bound of it.
 void GgmlBackendDevice::compute(ggml_cgraph * graph, const CancelToken & cancel, bool own_threads, WeightStream *) {
     const std::lock_guard<std::mutex> lock(mutex_);
-    const uint64_t scratch = work_bytes(graph, own_threads);
-    if (scratch <= most_scratch_) return run(graph, cancel);
-    const uint64_t before = describe(*api_, kind(), index_).memory_free;
-    run(graph, cancel);
-    const uint64_t after = describe(*api_, kind(), index_).memory_free;
-    if (after < before) kept_scratch_ = std::min(kept_scratch_ + (before - after), scratch);
-    most_scratch_ = scratch;
+    const uint64_t bound = work_bytes(graph, own_threads);
+    const Scratch::Measurement measurement(*scratch_, bound > scratch_->most);
+    try {
+        const uint64_t before = measurement.mine ? describe(*api_, kind(), index_).memory_free : 0;
+        run(graph, cancel);
+        if (!measurement.mine) return;
+        const uint64_t after = describe(*api_, kind(), index_).memory_free;
+        if (after < before) scratch_->kept = std::min(scratch_->kept + (before - after), bound);
+        scratch_->most = bound;
+    } catch (const Error & error) {  // of memory: the library gives back what it kept
+        if (error.code() == ErrorCode::out_of_memory) scratch_->kept = scratch_->most = 0;
+        throw;
+    }
 }
 
 // The size of a slice follows the speed of the device. While profiling, every node is a slice.

@@ -1,7 +1,7 @@
 #pragma once
 
-#include <atomic>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -21,7 +21,7 @@ public:
     DeviceInfo info() const override;
     void start_profile() override;
     std::vector<OpTime> stop_profile() override;
-    uint64_t reusable() const override { return kept_scratch_; }
+    uint64_t reusable() const override;
     void trim() override {}
 
     void compute(ggml_cgraph * graph, const CancelToken & cancel, bool own_threads, WeightStream * stream) override;
@@ -35,6 +35,9 @@ public:
     void copy(const ggml_tensor * from, ggml_tensor * to) override;
 
 private:
+    struct Scratch;
+    static std::shared_ptr<Scratch> scratch_of(const std::string & name);
+
     GgmlBackendDevice(const latent_backend_api * api, std::string kind, int index, int threads);
     void check(int status, const char * what) const;
     void run(ggml_cgraph * graph, const CancelToken & cancel);
@@ -47,9 +50,8 @@ private:
     double slice_work_;  // multiply-adds between two checks of the cancel token
     mutable std::mutex mutex_;
     mutable std::mutex info_mutex_;
-    mutable DeviceInfo info_;                // the latest known
-    std::atomic<uint64_t> kept_scratch_{0};  // measured: what was taken while graphs ran that need more than those before
-    uint64_t most_scratch_ = 0;              // that a graph needed so far, at most
+    mutable DeviceInfo info_;           // the latest known
+    std::shared_ptr<Scratch> scratch_;  // of the GPU
     bool profiling_ = false;
     std::map<std::string, OpTime> profile_;
 };

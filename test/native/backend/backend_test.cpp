@@ -1,124 +1,17 @@
-#include <dlfcn.h>
-
 #include <chrono>
 #include <cmath>
+#include <cstdio>
 #include <cstdlib>
 #include <thread>
 
-#include "checks.h"
-#include "fake_backend.h"
-#include "golden_unet.h"
+#include "gpu_test.h"
 #include "graph/check/device_check.h"
-#include "graph/home.h"
-#include "graph/portable/ggml_handles.h"
-#include "graph/portable/ggml_library.h"
-#include "memory_source.h"
 #include "models/autoencoder.h"
 #include "models/clip_text.h"
 
 using namespace latent;
+using namespace gpu_test;
 using golden::ModelCase;
-using graph::DevicePtr;
-using graph::Precision;
-using graph::WeightPolicy;
-
-namespace {
-
-const char * real_device() {
-    return std::getenv("LATENT_TEST_DEVICE");
-}
-
-const FakeControl & fake() {
-    static const FakeControl * control = [] {
-        void * library = dlopen(LATENT_BACKEND_FAKE, RTLD_NOW | RTLD_LOCAL);
-        return reinterpret_cast<FakeControlFunction>(dlsym(library, "latent_fake_control"))();
-    }();
-    return *control;
-}
-
-DevicePtr open_gpu(const std::string & fake_name = "vulkan") {
-    if (!real_device()) graph::set_backend_library("vulkan", LATENT_BACKEND_FAKE);
-    return graph::Device::create(real_device() ? real_device() : fake_name);
-}
-
-/// One that never fails for good; tests of such failures use other GPUs of the fake library.
-DevicePtr gpu() {
-    static const DevicePtr device = open_gpu();
-    return device;
-}
-
-bool is_exact() {
-    return graph::home_for(gpu()->kind()).is_exact(*gpu());
-}
-
-/// Exact where the device computes in float32, otherwise fast with its bound for 16-bit operands.
-WeightPolicy policy() {
-    return is_exact() ? exact : WeightPolicy{Precision::fast, DType::f16};
-}
-
-double bound(const golden::Tensor & expected) {
-    return is_exact() ? expected.atol : 3e-3 * expected.max_abs;
-}
-
-/// Linears after one another, over as many tokens as they have channels.
-struct Tower {
-    static constexpr int64_t dim = 512;
-    graph::WeightStore store;
-    graph::Runner runner;
-    std::vector<graph::Linear> layers;
-    std::shared_ptr<MemorySource> source = std::make_shared<MemorySource>();
-    std::vector<float> x = fixture::formula("x", dim * dim);
-
-    Tower(const DevicePtr & device, int depth) : store(device, "tower"), runner(device, store, "tower") {
-        for (int i = 0; i < depth; ++i) {
-            const std::string name = "layer." + std::to_string(i);
-            source->add_random(name + ".weight", {dim, dim}, static_cast<float>(1.0 / std::sqrt(static_cast<double>(dim))));
-            layers.push_back(graph::Scope(store.declared(), "").linear(name, dim, dim, false));
-        }
-        source->done();
-        store.plan(source, policy());
-    }
-    graph::Graph & graph() {
-        graph::Graph & graph = runner.prepare("run", [this](graph::Ops & ops) {
-            graph::Seq seq = ops.input_seq("x", dim, dim, 1);
-            for (const graph::Linear & layer : layers) seq = ops.linear(seq, layer, {});
-            ops.output("y", seq);
-        });
-        graph.set_input("x", Span<const float>(x));
-        return graph;
-    }
-    std::vector<float> run() {
-        graph::Graph & g = graph();
-        g.compute(CancelToken{});
-        std::vector<float> y(x.size());
-        g.get_output("y", y);
-        return y;
-    }
-};
-
-std::string message_of(const std::function<void()> & body) {
-    try {
-        body();
-    } catch (const Error & error) {
-        return std::string(code_name(error.code())) + " " + error.what();
-    }
-    return "nothing was thrown";
-}
-
-/// Why the list of devices says that one cannot be used.
-std::string refusal(const std::string & name) {
-    for (const graph::DeviceInfo & info : graph::list_devices())
-        if (info.name == name) return info.refused;
-    return "not listed";
-}
-
-bool contains(const std::string & text, const std::string & part) {
-    if (text.find(part) != std::string::npos) return true;
-    std::fprintf(stderr, "    \"%s\" is not in \"%s\"\n", part.c_str(), text.c_str());
-    return false;
-}
-
-}  // namespace
 
 TEST(only_the_wanted_driver_is_started) {
     if (real_device()) return;
@@ -439,62 +332,4 @@ TEST(kept_scratch_is_counted_once) {
             CHECK(to_allocate().first == first - fake().scratch() && to_allocate().second == planned);
         }
     }
-}
-
-TEST(devices_that_are_lost) {
-    if (real_device()) return;
-    struct Case {
-        Failure failure;
-        const char *name, *why;
-    };
-    for (const Case & each :
-         {Case{Failure::lost, "vulkan:1", "ErrorDeviceLost"}, Case{Failure::assertion, "vulkan:2", "no pipeline"},
-          Case{Failure::shader, "vulkan:3", "createComputePipeline"}}) {
-        const DevicePtr device = open_gpu(each.name), second = open_gpu(each.name);
-        Tower tower(device, 2), other(second, 1);
-        tower.store.load({});
-        other.store.load({});
-        tower.run();
-        fake().fail(each.failure, 0);
-        const std::string message = message_of([&] { tower.run(); });
-        fake().fail(Failure::none, 0);
-        CHECK(contains(message, "ERR_DEVICE") && contains(message, each.why));
-        // From now on the driver would end the process.
-        CHECK(contains(message_of([&] { tower.run(); }), "cannot be used again"));
-        CHECK(contains(message_of([&] { other.run(); }), each.why));
-        CHECK(contains(message_of([&] { open_gpu(each.name); }), each.why));
-        CHECK(contains(refusal(each.name), each.why) && contains(refusal(each.name), "cannot be used again"));
-        tower.store.unload();
-        CHECK_THROWS(tower.store.load({}), ErrorCode::device);
-    }
-    // Opening fails; the driver keeps what it has made of the device by then.
-    for (const Case & each :
-         {Case{Failure::lost, "vulkan:4", "ErrorDeviceLost"}, Case{Failure::no_memory, "vulkan:5", "OutOfDevice"}}) {
-        fake().fail(each.failure, 0);
-        const std::string message = message_of([&] { open_gpu(each.name); });
-        fake().fail(Failure::none, 0);
-        CHECK(contains(message, "ERR_DEVICE") && contains(message, each.why));
-        CHECK(contains(message_of([&] { open_gpu(each.name); }), each.why));
-        CHECK(contains(refusal(each.name), each.why));
-    }
-    CHECK(refusal("vulkan:0").empty());
-    Tower tower(gpu(), 1);  // another GPU
-    tower.store.load({});
-    CHECK(!tower.run().empty());
-}
-
-TEST(handles_of_one_gpu) {
-    if (real_device()) return;
-    gpu();
-    std::vector<std::thread> threads;
-    std::vector<std::vector<float>> results(3);
-    for (auto & result : results) {
-        threads.emplace_back([&result] {
-            Tower tower(graph::Device::create("vulkan:6"), 3);
-            tower.store.load({});
-            for (int i = 0; i < 5; ++i) result = tower.run();
-        });
-    }
-    for (std::thread & thread : threads) thread.join();
-    CHECK(!results[0].empty() && results[1] == results[0] && results[2] == results[0]);
 }

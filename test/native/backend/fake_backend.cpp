@@ -25,7 +25,7 @@ struct State {
     int after = 0;
     bool refuse_products = false, deny = false, overdrawn = false;
     bool halves = false;
-    uint64_t limit = 0, copies_left = 0, copies_right = 0;
+    uint64_t limit = 0;
     std::atomic<uint64_t> used{0};
     std::atomic<int> slices{0}, copies{0};
 } state;
@@ -34,7 +34,15 @@ constexpr size_t gpus = 8;
 
 /// What a driver and ggml keep of a GPU. As theirs would, a wrong use ends the process.
 struct GpuState {
-    std::atomic<bool> busy{false}, broken{false};
+    std::atomic<bool> busy{false}, broken{false}, open{false};
+    std::atomic<uint64_t> copies_left{0}, copies_right{0};
+    ggml_backend_t computes = nullptr;  // the backend of the CPU in the role of this GPU
+
+    uint64_t scratch() const { return copies_left + copies_right; }
+    void free_scratch() {
+        state.used -= scratch();
+        copies_left = copies_right = 0;
+    }
 };
 std::array<GpuState, gpus> gpu_states;
 
@@ -137,28 +145,27 @@ ggml_backend_buffer_type buffer_type = {
 
 // ---- the backend
 
-ggml_backend_t cpu() {
-    static ggml_backend_t backend = [] {
-        ggml_backend_t created = ggml_backend_cpu_init();
-        ggml_backend_cpu_set_n_threads(created, 1);
-        return created;
-    }();
-    return backend;
+ggml_backend_t cpu_of(GpuState & gpu) {
+    if (!gpu.computes) {
+        gpu.computes = ggml_backend_cpu_init();
+        ggml_backend_cpu_set_n_threads(gpu.computes, 1);
+    }
+    return gpu.computes;
 }
 
 /// The copies of operands that ggml_vk_mul_mat_q_f16() makes on a GPU with integer dot products and tensor cores.
-void keep_scratch(ggml_cgraph * graph) {
+void keep_scratch(GpuState & gpu, ggml_cgraph * graph) {
     for (int i = 0; i < ggml_graph_n_nodes(graph); ++i) {
         const ggml_tensor * node = ggml_graph_node(graph, i);
         if (node->op != GGML_OP_MUL_MAT) continue;
         const ggml_tensor *x = node->src[0], *y = node->src[1];
-        const uint64_t before = state.copies_left + state.copies_right, ny = static_cast<uint64_t>(ggml_nelements(y)),
+        const uint64_t before = gpu.scratch(), ny = static_cast<uint64_t>(ggml_nelements(y)),
                        nx = static_cast<uint64_t>(ggml_nelements(x)), tile = 128;
         const uint64_t rows = (static_cast<uint64_t>(y->ne[1]) + tile - 1) / tile * tile;
         const bool as_halves = x->type == GGML_TYPE_BF16 || (state.halves && y->type == GGML_TYPE_F32);
-        if (state.halves && x->type == GGML_TYPE_F32) state.copies_left = std::max(state.copies_left, nx * 2);
-        if (as_halves) state.copies_right = std::max(state.copies_right, ny / static_cast<uint64_t>(y->ne[1]) * rows * 2);
-        state.used += state.copies_left + state.copies_right - before;
+        if (state.halves && x->type == GGML_TYPE_F32) gpu.copies_left = std::max<uint64_t>(gpu.copies_left, nx * 2);
+        if (as_halves) gpu.copies_right = std::max<uint64_t>(gpu.copies_right, ny / static_cast<uint64_t>(y->ne[1]) * rows * 2);
+        state.used += gpu.scratch() - before;
     }
 }
 
@@ -168,8 +175,8 @@ ggml_status compute(ggml_backend_t backend, ggml_cgraph * graph) {
     maybe_fail(gpu, false);
     maybe_fail_as_told(gpu, graph, false);
     ++state.slices;
-    keep_scratch(graph);
-    const ggml_status status = ggml_backend_graph_compute(cpu(), graph);
+    keep_scratch(gpu, graph);
+    const ggml_status status = ggml_backend_graph_compute(cpu_of(gpu), graph);
     maybe_fail_as_told(gpu, graph, true);
     return status;
 }
@@ -178,7 +185,10 @@ ggml_backend_i backend_functions() {
     ggml_backend_i functions = {};
     functions.get_name = [](ggml_backend_t) { return "Fake0"; };
     functions.free = [](ggml_backend_t backend) {
-        const Use use(state_of(backend->device));
+        GpuState & gpu = state_of(backend->device);
+        const Use use(gpu);
+        gpu.free_scratch();
+        gpu.open = false;
         delete backend;
     };
     functions.graph_compute = compute;
@@ -222,6 +232,7 @@ ggml_backend_device_i device_functions() {
         std::this_thread::sleep_for(std::chrono::milliseconds(5));
         --opening;
         maybe_fail(gpu, true);
+        if (gpu.open.exchange(true)) std::abort();  // a second one would keep scratch of its own
         return new ggml_backend{nullptr, backend_functions(), own, nullptr};
     };
     functions.get_buffer_type = [](ggml_backend_dev_t) { return &buffer_type; };
@@ -255,10 +266,14 @@ const FakeControl control = {
     [](bool memory) { state.deny = memory; },
     [](bool overdrawn) { state.overdrawn = overdrawn; },
     [](bool on) {
-        state.used -= state.copies_left + state.copies_right;
-        state.halves = on, state.copies_left = state.copies_right = 0;
+        for (GpuState & gpu : gpu_states) gpu.free_scratch();
+        state.halves = on;
     },
-    [] { return state.copies_left + state.copies_right; },
+    [] {
+        uint64_t all = 0;
+        for (const GpuState & gpu : gpu_states) all += gpu.scratch();
+        return all;
+    },
     [] { return state.slices.load(); },
     [] { return state.copies.load(); },
 };

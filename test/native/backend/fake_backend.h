@@ -3,9 +3,9 @@
 #include <cstdint>
 
 // A backend for tests of the library's table and of the device behind it: ggml's CPU backend in the role of a GPU with memory of
-// its own. It refuses what real GPU backends refuse, and fails on request as real drivers do. It lists several equal GPUs; use by
-// two threads at once, or after a failure, ends the process. LATENT_FAKE_FAILURE (fake_backend.cpp) makes it fail in other
-// processes.
+// its own. It refuses what real GPU backends refuse, and fails on request as real drivers do. It lists several equal GPUs;
+// opening one twice, use by two threads at once, or after a failure, ends the process. LATENT_FAKE_FAILURE (fake_backend.cpp)
+// makes it fail in other processes.
 
 enum class Failure {
     none,
