@@ -1,6 +1,6 @@
 import os from 'node:os'
 import path from 'node:path'
-import { childEnvironment, describeEnd, findGpuLibrary, gpuKinds, prepareGpus, refusedByTest, type GpuKind } from '../model/gpu.js'
+import { childEnvironment, describeEnd, findGpuLibrary, gpuKinds, missingLibrary, prepareGpus, refusedByTest, type GpuKind } from '../model/gpu.js'
 import { runLines } from '../model/child-lines.js'
 import { packageVersion } from '../native/package-root.js'
 import { shared } from '../options/common.js'
@@ -158,9 +158,10 @@ function chosen(devices: readonly Device[], names: readonly string[] | undefined
   if (!names) return [...devices]
   const wanted = names.flatMap((name) => {
     const matches = devices.filter(({ id, type }) => name === id || name === type)
-    if (matches.length === 0)
-      throw invalidRange(`devices: there is no device ${show(name)}; getDevices() lists ${devices.map(({ id }) => id).join(', ')}`)
-    return matches
+    if (matches.length > 0) return matches
+    const kind = gpuKinds.find((each) => name === each || name.startsWith(`${each}:`))
+    const why = kind && !devices.some(({ type }) => type === kind) ? `: ${missingLibrary(kind)}` : ''
+    throw invalidRange(`devices: there is no device ${show(name)}${why}; getDevices() lists ${devices.map(({ id }) => id).join(', ')}`)
   })
   return [...new Set(wanted)]
 }

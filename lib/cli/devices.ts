@@ -39,5 +39,9 @@ export const devicesCommand: Command = {
       const memory = memoryTotal > 0 ? `, ${(memoryFree / 1e9).toFixed(1)} of ${(memoryTotal / 1e9).toFixed(1)} GB free` : ''
       io.stdout.write(`${id}  ${name}${driver ? ` (${driver})` : ''}${memory}\n`)
     }
+    if (devices.every(({ type }) => type === 'cpu')) {
+      const kind = process.platform === 'darwin' ? 'metal' : 'vulkan (or cuda)'
+      io.stderr.write(`no library for a GPU is installed: latent build --gpu ${kind} compiles one; docs/gpu.md tells more\n`)
+    }
   },
 }

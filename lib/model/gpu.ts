@@ -2,6 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import path from 'node:path'
+import { DeviceError } from '../errors.js'
 import { addon, guarded } from '../native/call.js'
 import { untilAborted } from '../native/job.js'
 import { runLines, type ChildEnd } from './child-lines.js'
@@ -61,6 +62,16 @@ export function findGpuLibrary(
     return { path: library, refused: `${name} is version ${theirs} and node-latent-diffusion ${ours}; install ${name}@${ours}` }
   }
   return existsSync(library) ? { path: library } : { path: library, refused: `${name} has no ${file}; install it again` }
+}
+
+/** Why there is no library of this kind, and how to get one. `system`: `process.platform` with the processor, as in names of packages. */
+export function missingLibrary(kind: GpuKind, system = `${process.platform}-${process.arch}`): string {
+  const mac = system.startsWith('darwin')
+  if (kind === 'metal' && !mac) return 'Metal exists only on macOS'
+  if (kind === 'cuda' && mac) return 'CUDA does not exist on macOS'
+  const packaged = !mac || (system === 'darwin-arm64' && kind === 'metal')
+  const install = packaged ? ` or install the package ${scope}/${system}-${kind}@${packageVersion()}` : ''
+  return `the ${titles[kind]} is not installed: compile it with "latent build --gpu ${kind}"${install} (docs/gpu.md)`
 }
 
 /** What the test process found. */
@@ -134,7 +145,7 @@ export async function probeGpuLibrary(
 
 /** The test of a library, which ends when nobody waits for it any more. */
 interface Preparation {
-  done: Promise<void>
+  done: Promise<{ found: boolean }>
   waiting: number
   finished: boolean
   stop: AbortController
@@ -143,9 +154,9 @@ interface Preparation {
 const prepared = new Map<GpuKind, Preparation>()
 const failures = new Map<GpuKind, Set<string>>()
 
-async function prepare(kind: GpuKind, { signal }: AbortController): Promise<{ again: boolean }> {
+async function prepare(kind: GpuKind, { signal }: AbortController): Promise<{ found: boolean; again: boolean }> {
   const found = findGpuLibrary(kind)
-  if (!found) return { again: false }
+  if (!found) return { found: false, again: true }
   const probed: Probed =
     found.refused === undefined
       ? await probeGpuLibrary(kind, found.path, undefined, undefined, signal)
@@ -159,7 +170,7 @@ async function prepare(kind: GpuKind, { signal }: AbortController): Promise<{ ag
   if (found.refused === undefined && probed.refused !== undefined) failed.push(kind)
   failures.set(kind, new Set(failed))
   // Electron may be forbidden to run Node.js: it then starts the app instead, which is not worth another try.
-  return { again: probed.untested === true && process.versions.electron === undefined }
+  return { found: true, again: probed.untested === true && process.versions.electron === undefined }
 }
 
 /** Devices, or whole kinds, that the test processes of this thread refused: because of a crash, a hang, wrong numbers, or because they could not run. */
@@ -173,9 +184,10 @@ function begin(kind: GpuKind): Preparation {
   }
   const stop = new AbortController()
   const done = prepare(kind, stop).then(
-    ({ again }) => {
+    ({ found, again }) => {
       preparation.finished = true
       if (again) forget()
+      return { found }
     },
     (error: unknown) => {
       forget()
@@ -189,12 +201,13 @@ function begin(kind: GpuKind): Preparation {
 }
 
 /** Finds, tests and registers a library, once per thread, so that the engine knows its GPUs. */
-async function prepareKind(kind: GpuKind, signal: AbortSignal | undefined): Promise<void> {
+async function prepareKind(kind: GpuKind, signal: AbortSignal | undefined): Promise<{ found: boolean }> {
   signal?.throwIfAborted()
   const preparation = prepared.get(kind) ?? begin(kind)
   ++preparation.waiting
   try {
     await untilAborted(preparation.done, signal)
+    return await preparation.done
   } finally {
     if (--preparation.waiting === 0 && signal?.aborted) {
       if (prepared.get(kind) === preparation && !preparation.finished) prepared.delete(kind)
@@ -208,14 +221,15 @@ export async function prepareGpus(signal?: AbortSignal): Promise<void> {
   await Promise.all(gpuKinds.map((kind) => prepareKind(kind, signal)))
 }
 
-/** The one that `device` needs. */
+/** The one that `device` needs. Throws a DeviceError if it is not installed. */
 export async function prepareDevice(device: string, signal?: AbortSignal): Promise<void> {
   const kind = gpuKinds.find((each) => device === each || device.startsWith(`${each}:`))
-  if (kind) await prepareKind(kind, signal)
+  if (!kind || (await prepareKind(kind, signal)).found) return
+  throw new DeviceError(`There is no device "${device}": ${missingLibrary(kind)}. Devices: cpu.`, { device, devices: 'cpu' })
 }
 
 /** Registers a library without a test, in a process that is made for testing it. */
 export function trustLibrary(kind: GpuKind, library: string): void {
-  prepared.set(kind, { done: Promise.resolve(), waiting: 0, finished: true, stop: new AbortController() })
+  prepared.set(kind, { done: Promise.resolve({ found: true }), waiting: 0, finished: true, stop: new AbortController() })
   guarded(() => addon().setGpuLibrary(kind, library, ''))
 }

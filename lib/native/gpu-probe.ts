@@ -29,11 +29,14 @@ async function main([kind = '', library = '', without = '']: string[]): Promise<
     say({ device: id })
     try {
       const { check, error, bound, passed } = JSON.parse(await addon.checkDevice(id, first).promise) as DeviceCheckResult
-      say(passed ? { device: id, passed } : { device: id, refused: `it computes wrong numbers (${check}: error ${error ?? 'not finite'}, at most ${bound})` })
+      const off = error === null ? 'not finite' : error.toPrecision(2)
+      const wrong = `it computes wrong numbers in the test process (${check}: error ${off}, at most ${bound}); update the driver`
+      say(passed ? { device: id, passed } : { device: id, refused: wrong })
     } catch (error) {
       const { code, message } = error as { code?: unknown; message?: unknown }
       // Memory that is in use now may be free later; the real call will say so.
-      say(code === 'ERR_OUT_OF_MEMORY' ? { device: id, passed: true } : { device: id, refused: String(message).split('. The device cannot')[0] })
+      const failed = `${String(message).split('. The device cannot')[0]}, in the test process; update the driver`
+      say(code === 'ERR_OUT_OF_MEMORY' ? { device: id, passed: true } : { device: id, refused: failed })
     }
   }
   say({ done: true })

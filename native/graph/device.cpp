@@ -67,7 +67,9 @@ Found find(const std::string & name) {
 }
 
 [[noreturn]] void refuse(const std::string & name, const std::string & why, const std::string & known) {
-    throw Error(ErrorCode::device, why + " Devices: " + known + ".", Json{{"device", name}, {"devices", known}}.dump());
+    const bool ended = !why.empty() && why.back() == '.';
+    throw Error(ErrorCode::device, why + (ended ? " Devices: " : ". Devices: ") + known + ".",
+                Json{{"device", name}, {"devices", known}}.dump());
 }
 
 }  // namespace
@@ -108,7 +110,7 @@ std::shared_ptr<Device> Device::create(const std::string & name, int threads) {
     kernels::kernels_allowed("portable"), preferred_home();  // throws if the environment names something unknown
     const Found found = find(name);
     if (found.source) return found.source->open(found.name, threads);
-    refuse(name, found.refused.empty() ? "There is no device \"" + name + "\"." : found.refused, found.known);
+    refuse(name, found.refused.empty() ? "There is no device \"" + name + "\"" : found.refused, found.known);
 }
 
 uint64_t Device::available() const {

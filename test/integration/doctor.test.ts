@@ -50,6 +50,8 @@ describe('checkDevices()', () => {
 
   test('a device that does not exist, and an abort', async () => {
     await expect(checkDevices({ devices: ['vulkan:99'] })).rejects.toThrow(/no device 'vulkan:99'.*cpu/)
+    const absent = process.platform === 'darwin' ? 'cuda' : 'metal'
+    await expect(checkDevices({ devices: [absent] })).rejects.toThrow(new RegExp(`no device '${absent}': .*macOS; getDevices\\(\\) lists .*cpu$`))
     await expect(checkDevices({ signal: AbortSignal.abort('stop') })).rejects.toBe('stop')
     const controller = new AbortController()
     const running = checkDevices({ devices: ['cpu'], signal: controller.signal, onCheck: () => controller.abort('stop') })
@@ -195,8 +197,8 @@ if (!fakeGpuLibrary) {
   describe('the first use of a GPU', () => {
     test.each([
       ['crash:1', /crashed .*SIGABRT.* test process, while computing a small graph/],
-      ['wrong:1', /it computes wrong numbers \(linear f16: error/],
-      ['lost:1', /ErrorDeviceLost/],
+      ['wrong:1', /it computes wrong numbers in the test process \(linear f16: error 0\.20, at most 0\.003\); update the driver/],
+      ['lost:1', /ErrorDeviceLost, in the test process; update the driver/],
     ])('%s: it is refused with the reason, the others and the CPU work', async (failure, reason) => {
       const { stdout } = await latent(failure, 'devices', '--json')
       const devices = JSON.parse(stdout) as { id: string; refused?: string }[]
@@ -206,7 +208,7 @@ if (!fakeGpuLibrary) {
       const refused = await latent(failure, 'generate', '--device', 'vulkan:1', '--steps', '1', 'a red circle')
       expect({ code: refused.code, stderr: refused.stderr }).toEqual({
         code: 1,
-        stderr: expect.stringMatching(/vulkan:1.*cannot be used.*\(ERR_DEVICE\)/),
+        stderr: expect.stringMatching(/vulkan:1.*cannot be used.*; update the driver\. Devices: vulkan:0, vulkan:2, cpu\. \(ERR_DEVICE\)/),
       })
       expect(refused.stderr).toMatch(reason)
       const all = await latent(failure, 'devices', '--check', '--json')

@@ -1,7 +1,8 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
-import { findGpuLibrary, gpuKinds, prepareDevice, probeGpuLibrary } from '../../lib/model/gpu'
+import { DeviceError } from '../../lib/errors'
+import { findGpuLibrary, gpuKinds, missingLibrary, prepareDevice, probeGpuLibrary } from '../../lib/model/gpu'
 
 let root: string
 const suffix = { win32: '.dll', darwin: '.dylib' }[process.platform as string] ?? '.so'
@@ -47,6 +48,29 @@ describe.each(gpuKinds)('findGpuLibrary(%s)', (kind) => {
     rmSync(path.join(root, folder, file))
     expect(findGpuLibrary(kind, root, {}, '1.2.3')?.refused).toMatch(/install it again/)
     expect(findGpuLibrary(kind, root, { [variable]: path.join(root, 'none.so') }, '1.2.3')?.refused).toMatch(/does not exist/)
+  })
+})
+
+describe('a library that is not installed', () => {
+  test('the reason says how to get it on this system', () => {
+    const how =
+      /^the Vulkan backend is not installed: compile it with "latent build --gpu vulkan" or install the package @\S+\/win32-x64-vulkan@\d+\.\S+ /
+    expect(missingLibrary('vulkan', 'win32-x64')).toMatch(how)
+    expect(missingLibrary('metal', 'darwin-arm64')).toMatch(/latent build --gpu metal" or install the package @\S+\/darwin-arm64-metal@/)
+    expect(missingLibrary('metal', 'darwin-x64')).toBe('the Metal backend is not installed: compile it with "latent build --gpu metal" (docs/gpu.md)')
+    expect(missingLibrary('metal', 'linux-x64')).toBe('Metal exists only on macOS')
+    expect(missingLibrary('cuda', 'darwin-arm64')).toBe('CUDA does not exist on macOS')
+  })
+
+  test('a device of its kind is refused with it; the CPU and unknown kinds are not its business', async () => {
+    const absent = process.platform === 'darwin' ? 'cuda' : 'metal'
+    const error = await prepareDevice(`${absent}:0`).catch((thrown: unknown) => thrown)
+    expect(error).toBeInstanceOf(DeviceError)
+    expect(error).toMatchObject({
+      message: expect.stringMatching(new RegExp(`^There is no device "${absent}:0": .*macOS\\. Devices: cpu\\.$`)),
+      details: { device: `${absent}:0`, devices: 'cpu' },
+    })
+    for (const device of ['cpu', 'auto', 'quantum']) await expect(prepareDevice(device)).resolves.toBeUndefined()
   })
 })
 

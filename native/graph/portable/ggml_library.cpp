@@ -63,7 +63,9 @@ BackendLibrary load(const std::string & kind, const std::string & path) {
     const latent_backend_api * api = open(&host);
     if (!api || api->version != LATENT_BACKEND_VERSION || api->size < sizeof(latent_backend_api)) {
         library.refused = "The " + kind + " backend \"" + path +
-                          "\" has a different version from this package; install both in the same version";
+                          "\" has a different version from this package; install both in the same version, or compile it with "
+                          "\"latent build --gpu " +
+                          kind + "\"";
         return library;
     }
     library.api = api;

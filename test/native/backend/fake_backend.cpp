@@ -25,7 +25,10 @@ struct State {
     int after = 0;
     bool refuse_products = false, deny = false, overdrawn = false;
     bool halves = false;
-    uint64_t limit = 0;
+    uint64_t limit = [] {  // LATENT_FAKE_BYTES in the environment: of each GPU
+        const char * bytes = std::getenv("LATENT_FAKE_BYTES");
+        return bytes ? std::strtoull(bytes, nullptr, 10) : 0;
+    }();
     std::atomic<uint64_t> used{0};
     std::atomic<int> slices{0}, copies{0};
 } state;
