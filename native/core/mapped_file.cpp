@@ -57,6 +57,7 @@ void MappedFile::evict(uint64_t offset, uint64_t count) const {
 void MappedFile::advise(uint64_t offset, uint64_t count, PageHint hint) const {
     switch (hint) {
         case PageHint::need: return will_need(offset, count);
+        case PageHint::await: return await(offset, count);
         case PageHint::release: return release(offset, count);
         case PageHint::evict: return evict(offset, count);
     }
@@ -100,6 +101,8 @@ void MappedFile::will_need(uint64_t offset, uint64_t count) const {
     if (prefetch) prefetch(GetCurrentProcess(), 1, &range, 0);
 }
 
+void MappedFile::await(uint64_t, uint64_t) const {}
+
 void MappedFile::release(uint64_t offset, uint64_t count) const {
     if (!contains(offset, count)) return;
     const uint64_t page = 65536;
@@ -142,8 +145,18 @@ uint64_t page_size() {
 
 void MappedFile::will_need(uint64_t offset, uint64_t count) const {
     if (count == 0 || !contains(offset, count)) return;
-    const uint64_t begin = offset / page_size() * page_size();
-    madvise(const_cast<uint8_t *>(data_ + begin), static_cast<size_t>(offset + count - begin), MADV_WILLNEED);
+    // Linux reads no more of a request than the read-ahead of the disk, often 128 KiB, and ignores the rest.
+    constexpr uint64_t kRequest = 128 << 10;
+    const uint64_t end = offset + count;
+    for (uint64_t begin = offset / page_size() * page_size(); begin < end; begin += kRequest) {
+        madvise(const_cast<uint8_t *>(data_ + begin), static_cast<size_t>(std::min(kRequest, end - begin)), MADV_WILLNEED);
+    }
+}
+
+void MappedFile::await(uint64_t offset, uint64_t count) const {
+    if (count == 0 || !contains(offset, count)) return;
+    uint8_t last;  // through the file, because reading the mapping would make the page resident
+    [[maybe_unused]] const ssize_t read = pread(file_.descriptor(), &last, 1, static_cast<off_t>(offset + count - 1));
 }
 
 void MappedFile::release(uint64_t offset, uint64_t count) const {

@@ -238,6 +238,15 @@ void WeightStore::rest() {
     touched_ = false;
 }
 
+ReadAhead::Range WeightStore::still_read(bool in_place) const {
+    ReadAhead::Range range{source_, {}};
+    for (const auto & parameter : parameters()) {
+        if (!planned() || !parameter->present() || this->in_place(*parameter) != in_place) continue;
+        if (in_place || !loaded_) range.tensors.push_back(parameter->source_index);
+    }
+    return range;
+}
+
 // ---- streaming -------------------------------------------------------------------------------------------------------
 
 /// Norms and biases are small and lie between the matrices: they stay.

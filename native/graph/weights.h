@@ -9,6 +9,7 @@
 
 #include "core/job.h"
 #include "core/parameters.h"
+#include "core/read_ahead.h"
 #include "graph/device.h"
 #include "graph/weight_storage.h"
 
@@ -93,6 +94,9 @@ public:
     void advise(const Parameter & parameter, PageHint hint) const {
         source_->advise(source_->tensors()[parameter.source_index], hint);
     }
+
+    /// What will be read from the file: the weights that graphs use in place, or else those that load() has yet to copy.
+    ReadAhead::Range still_read(bool in_place) const;
 
     /// Called before a graph reads the weights.
     void touch() const { touched_ = true; }

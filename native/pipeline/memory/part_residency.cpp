@@ -1,7 +1,6 @@
 #include "pipeline/memory/part_residency.h"
 
 #include <algorithm>
-#include <chrono>
 
 #include "core/log.h"
 #include "core/memory.h"
@@ -9,6 +8,13 @@
 #include "pipeline/messages.h"
 
 namespace latent::pipeline {
+
+namespace {
+
+/// After a pause this long, the system may have given the page cache to others.
+constexpr std::chrono::seconds kPause{30};
+
+}  // namespace
 
 std::string title_of(const models::Network & network) {
     return part_title(network.weights().part());
@@ -52,6 +58,7 @@ void PartResidency::load(const JobContext & job) {
         const WeightUse least = can_stream(*network) ? WeightUse::streamed : WeightUse::whole;
         require_bound(bytes_with(*network, least), title_of(*network));
     }
+    read_ahead();
     if (one_part_at_a_time_) return;
     uint64_t total = 0, done = 0;
     for (models::Network * network : parts_) total += network->weights().bytes();
@@ -70,6 +77,8 @@ void PartResidency::use(models::Network & network, const JobContext & job, std::
 
 void PartResidency::prepare(models::Network & network, const JobContext & job) {
     if (before_use_) before_use_(job);
+    if (std::chrono::steady_clock::now() - used_ > kPause) read_ahead();
+    used_ = std::chrono::steady_clock::now();
     make_room_for(network);
     network.weights().check_files();
     if (network.weights().loaded()) return;
@@ -77,6 +86,16 @@ void PartResidency::prepare(models::Network & network, const JobContext & job) {
     network.weights().load(job);
     load_ms_ += std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
     refresh_usage();
+}
+
+void PartResidency::read_ahead() {
+    used_ = std::chrono::steady_clock::now();
+    std::vector<ReadAhead::Range> ranges;
+    // load() reads first what it copies, which is spread over the file and would wait for the rest.
+    for (const bool in_place : {false, true}) {
+        for (const models::Network * network : parts_) ranges.push_back(network->weights().still_read(in_place));
+    }
+    read_ahead_.start(std::move(ranges), available_memory());
 }
 
 /// Frees the graphs of other parts and returns the pages of their mapped weights (memory "fast" keeps both); if parts take turns,
@@ -135,6 +154,7 @@ std::vector<std::string> PartResidency::float32_parts() const {
 }
 
 void PartResidency::unload() {
+    read_ahead_.stop();
     for (models::Network * network : parts_) {
         network->runner().clear();
         network->weights().unload();

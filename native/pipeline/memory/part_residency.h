@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include "core/json.h"
+#include "core/read_ahead.h"
 #include "models/network.h"
 #include "pipeline/memory/stage_plan.h"
 
@@ -61,7 +63,8 @@ public:
     /// Whether nothing is released.
     bool keeps_all() const { return options_.memory == "fast" && !options_.max_bytes && !one_part_at_a_time_; }
 
-    /// Reads the weights of all parts, unless they take turns. Throws out_of_memory if one does not fit the limit.
+    /// Reads the weights of all parts, unless they take turns, and lets the system read ahead those that are mapped. Throws
+    /// out_of_memory if one does not fit the limit.
     void load(const JobContext & job);
     /// Called at the beginning of use().
     void before_use(std::function<void(const JobContext &)> action) { before_use_ = std::move(action); }
@@ -120,6 +123,8 @@ public:
 
 private:
     static void set_float32(models::Network & network, bool on);
+    /// Asks for the stored weights of all parts: they may not be in the page cache yet, or no longer.
+    void read_ahead();
     void make_room_for(const models::Network & network);
     /// Whether `other` stays in memory while `network` runs.
     bool is_host(const models::Network & network, const models::Network & other) const;
@@ -133,6 +138,8 @@ private:
     uint64_t spare_ = 0;  // bytes that are in use now but will be free
     MemoryClaim::Total claims_;
     double load_ms_ = 0;
+    ReadAhead read_ahead_;
+    std::chrono::steady_clock::time_point used_;  // when a part was last prepared
     std::function<void(const JobContext &)> before_use_;
     MeasureGraph measure_graph_;
 

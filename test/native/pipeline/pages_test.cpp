@@ -1,10 +1,14 @@
 #include <algorithm>
+#include <chrono>
 #include <map>
+#include <mutex>
+#include <set>
+#include <thread>
 
 #include "pipeline/loaded.h"
 #include "pipeline/stages.h"
 
-// Which pages of the mapped file are dropped, and when, while weights are streamed.
+// Which pages of the mapped file are read ahead when a model is loaded, and which are dropped while weights are streamed.
 
 using namespace loaded;
 
@@ -23,12 +27,24 @@ public:
     std::string metadata_json() const override { return file_->metadata_json(); }
     void advise(const TensorInfo & tensor, PageHint hint) const override {
         if (hint == PageHint::evict || hint == PageHint::release) ++dropped[tensor.name];
+        if (hint == PageHint::need) {
+            const std::lock_guard<std::mutex> lock(mutex_);
+            asked_.push_back(tensor.name);
+        }
         file_->advise(own(tensor), hint);
+    }
+
+    /// Tensors that were asked for; by the thread that reads ahead.
+    std::vector<std::string> asked() const {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        return asked_;
     }
 
     mutable std::map<std::string, int> dropped;  // how often, by name
 
 private:
+    mutable std::mutex mutex_;
+    mutable std::vector<std::string> asked_;
     const TensorInfo & own(const TensorInfo & tensor) const { return file_->tensors()[tensor.index]; }
     TensorSourcePtr file_;
 };
@@ -62,6 +78,37 @@ Latents latents_of(const Stages & stages) {
 }
 
 }  // namespace
+
+TEST(loading_reads_the_weights_ahead) {
+    golden::TempFolder folder;
+    golden::WriteOptions options;
+    options.f16 = true;  // norms and biases are converted, so they are copied
+    LoadRequest request = request_for(golden::write_layout(golden::load("sd1"), "compvis", folder.path(), options));
+    for (const char * memory : {"auto", "low"}) {
+        request.memory = memory;
+        Observed loaded(request);
+        loaded.stages.residency.load({});
+        std::set<std::string> all;
+        for (const models::Network * network : loaded.stages.residency.parts()) {
+            for (const auto & parameter : network->weights().parameters()) {
+                if (parameter->present()) all.insert(parameter->name);
+            }
+        }
+        for (int i = 0; i < 1000 && loaded.file->asked().size() < all.size(); ++i) {
+            std::this_thread::sleep_for(std::chrono::milliseconds(10));
+        }
+        const std::vector<std::string> asked = loaded.file->asked();
+        CHECK(asked.size() == all.size());
+        CHECK(std::set<std::string>(asked.begin(), asked.end()) == all);
+        // What load() copies, then the parts in the order of their use.
+        const auto at = [&](const char * name) { return std::find(asked.begin(), asked.end(), name) - asked.begin(); };
+        const auto text = at("cond_stage_model.transformer.text_model.encoder.layers.0.mlp.fc1.weight");
+        const auto unet = at("model.diffusion_model.input_blocks.1.0.in_layers.2.weight");
+        const auto decoder = at("first_stage_model.decoder.mid.block_1.conv1.weight");
+        CHECK(at("first_stage_model.decoder.norm_out.weight") < text && text < unet && unet < decoder);
+        CHECK(decoder < static_cast<std::ptrdiff_t>(asked.size()));
+    }
+}
 
 TEST(a_decoder_keeps_the_weights_that_its_plan_has_room_for) {
     golden::TempFolder folder;
