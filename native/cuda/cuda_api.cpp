@@ -71,6 +71,11 @@ TensorPtr shared(const latent_cuda_tensor * tensor) {
     return tensor ? tensor->tensor : nullptr;
 }
 
+template <typename Layer>
+latent::cuda::LayerTensors tensors_of(const Layer & layer) {
+    return {shared(layer.weight), shared(layer.gain), shared(layer.bias), shared(layer.side.up)};
+}
+
 /// Runs a recording call; after a failure the program cannot record any more.
 template <typename F>
 int record(latent_cuda_program * program, F body) {
@@ -221,17 +226,21 @@ int output_seq(latent_cuda_program * program, const char * name, latent_cuda_val
 }
 int conv(latent_cuda_program * program, const latent_cuda_conv * c, latent_cuda_value * value) {
     return record_value(program, value, [&](Program & p) {
-        return p.conv(given(c, "conv"), shared(c->weight), shared(c->bias), shared(c->side.up));
+        (void)given(c, "conv");
+        return p.conv(*c, tensors_of(*c));
     });
 }
 int linear(latent_cuda_program * program, const latent_cuda_linear * c, latent_cuda_value * value) {
     return record_value(program, value, [&](Program & p) {
-        return p.linear(given(c, "linear"), shared(c->weight), shared(c->bias), shared(c->side.up));
+        (void)given(c, "linear");
+        return p.linear(*c, tensors_of(*c));
     });
 }
 int group_norm(latent_cuda_program * program, const latent_cuda_group_norm * c, latent_cuda_value * value) {
-    return record_value(program, value,
-                        [&](Program & p) { return p.group_norm(given(c, "norm"), shared(c->weight), shared(c->bias)); });
+    return record_value(program, value, [&](Program & p) {
+        (void)given(c, "norm");
+        return p.group_norm(*c, shared(c->weight), shared(c->bias));
+    });
 }
 int layer_norm(latent_cuda_program * program, latent_cuda_value x, const latent_cuda_tensor * weight,
                const latent_cuda_tensor * bias, float eps, latent_cuda_value * value) {
@@ -274,6 +283,26 @@ int embed(latent_cuda_program * program, latent_cuda_value ids, const latent_cud
 int add_positions(latent_cuda_program * program, latent_cuda_value x, const latent_cuda_tensor * table,
                   latent_cuda_value * value) {
     return record_value(program, value, [&](Program & p) { return p.add_positions(x, shared(table)); });
+}
+int scale_channels(latent_cuda_program * program, latent_cuda_value x, const latent_cuda_tensor * gain,
+                   const latent_cuda_tensor * shift, latent_cuda_value * value) {
+    return record_value(program, value, [&](Program & p) { return p.scale_channels(x, shared(gain), shared(shift)); });
+}
+int gate(latent_cuda_program * program, latent_cuda_value x, latent_cuda_value * value) {
+    return record_value(program, value, [&](Program & p) { return p.gate(x); });
+}
+int add_blocks(latent_cuda_program * program, const latent_cuda_blocks * c, latent_cuda_value * value) {
+    return record_value(program, value, [&](Program & p) {
+        (void)given(c, "blocks");
+        return p.add_blocks(*c, shared(c->weight), shared(c->bias));
+    });
+}
+int fold(latent_cuda_program * program, latent_cuda_value x, int64_t channels, latent_cuda_value * value) {
+    return record_value(program, value, [&](Program & p) { return p.fold(x, channels); });
+}
+int mix_groups(latent_cuda_program * program, latent_cuda_value x, const latent_cuda_tensor * weight, latent_cuda_value residual,
+               latent_cuda_value * value) {
+    return record_value(program, value, [&](Program & p) { return p.mix_groups(x, shared(weight), residual); });
 }
 int program_measure(latent_cuda_program * program, latent_cuda_measure * measure) {
     return record(program, [&](Program & p) { given(measure, "measure") = p.measure(); });
@@ -360,6 +389,11 @@ const latent_cuda_api kTable = {
     split_heads_qkv,
     embed,
     add_positions,
+    scale_channels,
+    gate,
+    add_blocks,
+    fold,
+    mix_groups,
     program_measure,
     program_finish,
     set_input,

@@ -30,7 +30,7 @@
 extern "C" {
 #endif
 
-#define LATENT_CUDA_VERSION 3u
+#define LATENT_CUDA_VERSION 4u
 
 /// Status of every function; last_error() has the message and numbers.
 enum latent_cuda_status {
@@ -133,6 +133,7 @@ struct latent_cuda_side {
 struct latent_cuda_conv {
     latent_cuda_value x;
     const latent_cuda_tensor * weight;  // matrix
+    const latent_cuda_tensor * gain;    // vector [out] of an adapter, or null: multiplies the whole sum, before the bias
     const latent_cuda_tensor * bias;    // vector, or null
     int64_t height, width;              // of x
     int32_t stride;                     // 1 or more
@@ -146,16 +147,27 @@ struct latent_cuda_conv {
     struct latent_cuda_side side;
 };
 
-/// x W^T + bias, activation, + residual. x: [batch, length, in], result: [batch, length, out]; with geglu the matrix has 2 * out
-/// rows, value before gate, and the result is value * gelu(gate).
+/// gain * x W^T + bias, activation, + residual. x: [batch, length, in], result: [batch, length, out]; with geglu the matrix has
+/// 2 * out rows, value before gate, and the result is value * gelu(gate).
 struct latent_cuda_linear {
     latent_cuda_value x;
     const latent_cuda_tensor * weight;  // matrix; its kernel must be 1
+    const latent_cuda_tensor * gain;    // as of a convolution, or null
     const latent_cuda_tensor * bias;    // or null
     int32_t activation;
     int32_t geglu;
     latent_cuda_value residual;  // -1: none
     struct latent_cuda_side side;
+};
+
+/// A square matrix with blocks on its diagonal: x + W x + bias. A block reads and writes `size` channels in a row, or, with a
+/// distance, two runs of size / 2 channels, so far apart; blocks between the runs of another follow each other.
+struct latent_cuda_blocks {
+    latent_cuda_value x;
+    const latent_cuda_tensor * weight;  // matrix [channels, size] of kernel 1, not quantised, or [size, size]: one for all blocks
+    const latent_cuda_tensor * bias;    // vector [channels], or null
+    int64_t size;                       // divides the channels
+    int64_t distance;                   // 0, or a multiple of size / 2 of which 2 * distance divides the channels
 };
 
 /// Normalises over groups of channels and all pixels of an image: norm(x) * weight + bias, * (1 + scale) + shift, activation.
@@ -256,6 +268,7 @@ struct latent_cuda_api {
     int (*affine)(latent_cuda_program * program, latent_cuda_value x, latent_cuda_value scale, latent_cuda_value shift,
                   int32_t activation, latent_cuda_value * value);
     int (*activation)(latent_cuda_program * program, latent_cuda_value x, int32_t activation, latent_cuda_value * value);
+    /// b: like a, or [batch, 1, channels]: added to every row of an image.
     int (*add)(latent_cuda_program * program, latent_cuda_value a, latent_cuda_value b, latent_cuda_value * value);
     /// Channels of a, then of b. Costs nothing if a norm or a convolution reads it.
     int (*concat_channels)(latent_cuda_program * program, latent_cuda_value a, latent_cuda_value b, latent_cuda_value * value);
@@ -278,6 +291,20 @@ struct latent_cuda_api {
     /// Adds row i of an embedding to token i of every batch.
     int (*add_positions)(latent_cuda_program * program, latent_cuda_value x, const latent_cuda_tensor * table,
                          latent_cuda_value * value);
+
+    // What adapters do beside the products.
+    /// x * gain + shift, vectors [channels]; one of them may be null.
+    int (*scale_channels)(latent_cuda_program * program, latent_cuda_value x, const latent_cuda_tensor * gain,
+                          const latent_cuda_tensor * shift, latent_cuda_value * value);
+    /// Channels [value, gate] to value * gelu(gate): the second part of a linear layer with geglu.
+    int (*gate)(latent_cuda_program * program, latent_cuda_value x, latent_cuda_value * value);
+    int (*add_blocks)(latent_cuda_program * program, const struct latent_cuda_blocks * blocks, latent_cuda_value * value);
+    /// The same numbers of an image as tokens of `channels`: the parts of a token follow each other.
+    int (*fold)(latent_cuda_program * program, latent_cuda_value x, int64_t channels, latent_cuda_value * value);
+    /// Channels of x in groups, as many as the [rows, columns] embedding `weight` has columns; each of `rows` groups of the
+    /// result is a sum of them: y[i] = residual[i] + sum over j of weight[i][j] x[j]. residual: like the result, or -1.
+    int (*mix_groups)(latent_cuda_program * program, latent_cuda_value x, const latent_cuda_tensor * weight,
+                      latent_cuda_value residual, latent_cuda_value * value);
 
     /// Memory and work of the recorded program. Recording may continue afterwards.
     int (*program_measure)(latent_cuda_program * program, struct latent_cuda_measure * measure);

@@ -136,6 +136,7 @@ Plan Program::plan() const {
     Plan plan;
     plan.nodes = nodes_;
     for (Node & node : plan.nodes) {
+        for (int & read : node.reads) read = stored(read);
         if (node.product) node.product = std::make_shared<Product>(*node.product);
     }
     drop_dead(plan.nodes, values_.size());

@@ -101,6 +101,11 @@ LATENT_DEVICE void vector_sums(const VectorProductArgs & p, int weight_row, int 
     }
 }
 
+LATENT_DEVICE float scaled_and_shifted(const VectorProductArgs & p, int row, float sum) {
+    if (p.gain) sum *= p.gain[row];
+    return p.bias ? sum + p.bias[row] : sum;
+}
+
 template <typename T, WeightKind kind>
 __global__ void __launch_bounds__(kVectorWarps * 32) vector_product_kernel(VectorProductArgs p) {
     const int column = static_cast<int>(blockIdx.x) * kVectorWarps + static_cast<int>(threadIdx.x) / 32;
@@ -113,8 +118,8 @@ __global__ void __launch_bounds__(kVectorWarps * 32) vector_product_kernel(Vecto
     for (int r = 0; r < kVectorRows && first_row + r < p.rows; ++r) {
         float v = 0;
         if (column < real) {
-            v = sums[r] + (p.bias ? p.bias[column] : 0.0f);
-            if (p.gated) v *= gelu(gates[r] + (p.bias ? p.bias[real + column] : 0.0f));
+            v = scaled_and_shifted(p, column, sums[r]);
+            if (p.gated) v *= gelu(scaled_and_shifted(p, real + column, gates[r]));
             v = activate(v, p.activation);
             const size_t at = static_cast<size_t>(first_row + r) * p.columns + column;
             if (p.residual) v += p.residual[at];

@@ -35,6 +35,7 @@ struct ProductSources {
 
 struct ProductArgs : ProductSources {
     ProductSources side;                  // of an adapter: the sum goes on over low x up^T, row by row; w.in 0: none, else plain
+    const float * gain = nullptr;         // [rows], padded: of an adapter, multiplies the whole sum
     const float * bias = nullptr;         // [rows], padded
     const float * channel_add = nullptr;  // [batch, add_stride]
     const void * residual = nullptr;      // like y
@@ -68,7 +69,7 @@ ProductPlan plan_product(int64_t m, int64_t columns, int64_t k, WeightKind kind,
 /// Bytes of `partial`.
 uint64_t product_workspace(const ProductPlan & plan, int64_t m, int64_t columns);
 
-/// y = activation(x w^T + low up^T + bias + channel_add) + residual.
+/// y = activation(gain (x w^T + low up^T) + bias + channel_add) + residual.
 template <typename T>
 void product(const ProductArgs & p, ProductTile tile, cudaStream_t stream);
 
@@ -80,6 +81,7 @@ struct VectorProductArgs {
         WeightView w;
     };
     Sources main, side;  // side: of an adapter; w.in 0: none, else plain
+    const float * gain = nullptr;
     const float * bias = nullptr;
     const float * residual = nullptr;
     float * y = nullptr;

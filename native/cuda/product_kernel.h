@@ -1,5 +1,6 @@
 #pragma once
 
+#include "cuda/swizzle.h"
 #include "cuda/weight_chunk.h"
 
 namespace latent::cuda {
@@ -17,21 +18,27 @@ struct Tile {
     static constexpr int shared_bytes = pipeline_bytes > result_bytes ? pipeline_bytes : result_bytes;
 };
 
-/// The address of eight columns of a row of a stage. Groups of eight are swapped within a row so that the eight rows of a matrix
-/// lie in different banks.
-LATENT_DEVICE int swizzled(int row, int eight) {
-    return row * 64 + ((eight ^ (row & 7)) * 8);
-}
-
-/// Applies bias, time embedding, activation and residual to eight channels of one pixel and writes them to y.
-template <typename T>
-LATENT_DEVICE void finish_chunk(const ProductArgs & p, int m, int column, float * v) {
+/// Applies the gain and the bias of eight rows of the matrix to their sums.
+LATENT_DEVICE void scale_and_shift(const ProductArgs & p, int row, float * v) {
     float more[8];
-    if (p.bias && !p.gated) {
-        load8(p.bias + column, more);
+    if (p.gain) {
+        load8(p.gain + row, more);
+        LATENT_UNROLL
+        for (int i = 0; i < 8; ++i) v[i] *= more[i];
+    }
+    if (p.bias) {
+        load8(p.bias + row, more);
         LATENT_UNROLL
         for (int i = 0; i < 8; ++i) v[i] += more[i];
     }
+}
+
+/// Applies gain, bias, time embedding, activation and residual to eight channels of one pixel and writes them to y. Those of a
+/// gate have gain and bias already.
+template <typename T>
+LATENT_DEVICE void finish_chunk(const ProductArgs & p, int m, int column, float * v) {
+    float more[8];
+    if (!p.gated) scale_and_shift(p, column, v);
     if (p.channel_add) {
         const int image = m / (p.out_height * p.out_width);
         load8(p.channel_add + static_cast<size_t>(image) * p.add_stride + column, more);
@@ -199,16 +206,9 @@ LATENT_DEVICE void write_tile(const ProductArgs & p, float * result, int m0, int
         float v[8];
         load8(result + row * Tile::result_stride + eight * 8, v);
         if (p.gated) {
-            float gate[8], bias[8];
+            float gate[8];
             load8(result + row * Tile::result_stride + eight * 8 + 8, gate);
-            if (p.bias) {
-                load8(p.bias + column, bias);
-                LATENT_UNROLL
-                for (int i = 0; i < 8; ++i) v[i] += bias[i];
-                load8(p.bias + p.w.rows / 2 + column, bias);
-                LATENT_UNROLL
-                for (int i = 0; i < 8; ++i) gate[i] += bias[i];
-            }
+            scale_and_shift(p, column, v), scale_and_shift(p, p.w.rows / 2 + column, gate);
             LATENT_UNROLL
             for (int i = 0; i < 8; ++i) v[i] *= gelu(gate[i]);
         }

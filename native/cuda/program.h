@@ -18,6 +18,7 @@ struct Value {
     bool ids = false;                             // int32
     int left = -1, right = -1;                    // a concatenation of channels that is not stored
     int made = -1, as_f32 = -1, as_element = -1;  // the stored concatenation; the value in the other type
+    int same = -1;                                // the value whose memory this one has, as rows of another length
 
     int64_t rows() const { return batch * length; }
     int64_t stride() const { return (channels + 7) / 8 * 8; }
@@ -25,6 +26,20 @@ struct Value {
         return ids ? static_cast<uint64_t>(rows()) * 4 : static_cast<uint64_t>(rows() * stride()) * (f32 ? 4 : 2);
     }
 };
+
+/// Another value of the same images and type.
+inline Value like(const Value & v, int64_t length, int64_t channels) {
+    Value y;
+    y.batch = v.batch, y.length = length, y.channels = channels, y.f32 = v.f32;
+    return y;
+}
+
+/// Calls f with a value of the rows' type.
+template <typename F>
+void with_type(bool f32, bool half, F f) {
+    if (f32) return f(float{});
+    half ? f(f16{}) : f(bf16{});
+}
 
 /// A launch's data: addresses of values, and its work space.
 class Frame {
@@ -42,10 +57,15 @@ struct Product {
     ProductArgs args;
     ProductPlan plan;
     int x1 = -1, x2 = -1, channel_add = -1, residual = -1;
-    TensorPtr weight, bias;
+    TensorPtr weight, gain, bias;
     int low = -1;  // of an adapter, with its upper factor
     int64_t low_first = 0;
     TensorPtr up;
+};
+
+/// Of a convolution or linear layer; all but the weight may be null.
+struct LayerTensors {
+    TensorPtr weight, gain, bias, up;
 };
 
 struct Node {
@@ -92,8 +112,8 @@ public:
     // ---- recording (record.cpp, record_rows.cpp); all throw INVALID if shapes do not fit ----
     int input(const std::string & name, Value value, bool planes, int64_t height, int64_t width);
     void output(const std::string & name, int x, bool planes, int64_t height, int64_t width);
-    int conv(const latent_cuda_conv & c, TensorPtr weight, TensorPtr bias, TensorPtr up);
-    int linear(const latent_cuda_linear & c, TensorPtr weight, TensorPtr bias, TensorPtr up);
+    int conv(const latent_cuda_conv & c, LayerTensors tensors);
+    int linear(const latent_cuda_linear & c, LayerTensors tensors);
     int group_norm(const latent_cuda_group_norm & c, TensorPtr weight, TensorPtr bias);
     int layer_norm(int x, TensorPtr weight, TensorPtr bias, float eps);
     int attention(const latent_cuda_attention & c);
@@ -107,6 +127,13 @@ public:
     void split_heads_qkv(int x, int heads, int * values);
     int embed(int ids, TensorPtr table);
     int add_positions(int x, TensorPtr table);
+
+    // ---- what adapters do beside the products (record_adapters.cpp) ----
+    int scale_channels(int x, TensorPtr gain, TensorPtr shift);
+    int gate(int x);
+    int add_blocks(const latent_cuda_blocks & c, TensorPtr weight, TensorPtr bias);
+    int fold(int x, int64_t channels);
+    int mix_groups(int x, TensorPtr weight, int residual);
 
     // ---- plan.cpp ----
     Plan plan() const;
@@ -128,6 +155,7 @@ public:
 private:
     friend class ArenaFrame;
     const Value & value(int id) const;
+    int stored(int id) const;  // the value that has the memory
     int new_value(Value value);
     int add_node(Node node, Value value);
     int real(int id);             // stores a concatenation
@@ -137,7 +165,8 @@ private:
     void sources(int x, Product & product, std::vector<int> & reads);
     TensorPtr matrix(TensorPtr weight, int64_t in, const char * what);
     void need_vector(const TensorPtr & tensor, int64_t count, const char * what);
-    int vector_linear(const latent_cuda_linear & c, TensorPtr weight, TensorPtr bias, TensorPtr up, int64_t out);
+    int scale_images(int from, int scale, int shift, int kind, const char * label);
+    int vector_linear(const latent_cuda_linear & c, const LayerTensors & tensors, int64_t out);
     void need_side(const latent_cuda_side & side, const TensorPtr & up, const TensorPtr & weight, const Value & y);
     void add_side(const latent_cuda_side & side, TensorPtr up, const Value & y, Product & product, Node & node);
     int pick(int x, int pieces, int64_t first, int64_t count, int64_t in_piece, int64_t out_piece, int64_t channels,

@@ -36,6 +36,11 @@ const Value & Program::value(int id) const {
     return values_[static_cast<size_t>(id)];
 }
 
+int Program::stored(int id) const {
+    while (values_[static_cast<size_t>(id)].same >= 0) id = values_[static_cast<size_t>(id)].same;
+    return id;
+}
+
 int Program::new_value(Value value) {
     if (value.batch < 1 || value.length < 1 || value.channels < 1 || value.batch > kMostRows ||
         value.length > kMostRows / value.batch || value.channels > 1 << 20) {
@@ -135,12 +140,12 @@ void Program::sources(int x, Product & product, std::vector<int> & reads) {
     reads.push_back(product.x1);
 }
 
-int Program::conv(const latent_cuda_conv & c, TensorPtr weight, TensorPtr bias, TensorPtr up) {
+int Program::conv(const latent_cuda_conv & c, LayerTensors tensors) {
     const Value x = value(c.x);
-    weight = matrix(weight, x.channels, "convolution");
+    const TensorPtr weight = matrix(tensors.weight, x.channels, "convolution");
     const int kernel = weight->desc().kernel;
     const int64_t out = weight->desc().out;
-    need_vector(bias, out, "bias of a convolution");
+    need_vector(tensors.bias, out, "bias of a convolution"), need_vector(tensors.gain, out, "gain of a convolution");
     need_activation(c.activation);
     if (c.height < 1 || c.width < 1 || c.height > kMostSide || c.width > kMostSide || c.height * c.width != x.length)
         invalid("A map of " + sizes(c.width, c.height) + " does not have " + std::to_string(x.length) +
@@ -195,7 +200,7 @@ int Program::conv(const latent_cuda_conv & c, TensorPtr weight, TensorPtr bias, 
     const int64_t k = int64_t{kernel} * kernel * (p.c1 + p.c2);
     product->plan = plan_product(p.m, p.columns, k, weight->kind(), false, device_.multiprocessors());
     p.splits = product->plan.splits;
-    product->weight = std::move(weight), product->bias = std::move(bias);
+    product->weight = weight, product->gain = std::move(tensors.gain), product->bias = std::move(tensors.bias);
     node.workspace = product_workspace(product->plan, p.m, p.columns);
     node.launches = p.splits > 1 ? 2 : 1;
     node.flops =
@@ -205,25 +210,26 @@ int Program::conv(const latent_cuda_conv & c, TensorPtr weight, TensorPtr bias, 
                   : c.upsample ? " *2 "
                                : " ") +
                  to(x.channels, out) + " " + sizes(out_width, out_height);
-    add_side(c.side, std::move(up), y, *product, node);
+    add_side(c.side, std::move(tensors.up), y, *product, node);
     node.product = std::move(product);
     return add_node(std::move(node), y);
 }
 
-int Program::linear(const latent_cuda_linear & c, TensorPtr weight, TensorPtr bias, TensorPtr up) {
+int Program::linear(const latent_cuda_linear & c, LayerTensors tensors) {
     const Value x = value(c.x);
-    weight = matrix(weight, x.channels, "linear layer");
+    const TensorPtr weight = matrix(tensors.weight, x.channels, "linear layer");
     if (weight->desc().kernel != 1) invalid("The weight of a linear layer must have kernel 1");
     if (c.geglu && weight->desc().out % 2) invalid("A gated layer must have an even number of rows");
     need_activation(c.activation);
     const int64_t out = c.geglu ? weight->desc().out / 2 : weight->desc().out;
-    need_vector(bias, weight->desc().out, "bias of a linear layer");
+    need_vector(tensors.bias, weight->desc().out, "bias of a linear layer");
+    need_vector(tensors.gain, weight->desc().out, "gain of a linear layer");
     if (c.residual >= 0) {
         const Value & r = value(c.residual);
         if (r.batch != x.batch || r.length != x.length || r.channels != out)
             invalid("A residual must have the shape of the result");
     }
-    if (x.f32) return vector_linear(c, std::move(weight), std::move(bias), std::move(up), out);
+    if (x.f32) return vector_linear(c, tensors, out);
     if (c.geglu && out % 8)
         throw Failure(LATENT_CUDA_UNSUPPORTED, "A gated layer of " + std::to_string(out) + " channels: not a multiple of 8");
 
@@ -231,8 +237,7 @@ int Program::linear(const latent_cuda_linear & c, TensorPtr weight, TensorPtr bi
     ProductArgs & p = product->args;
     Node node;
     sources(c.x, *product, node.reads);
-    Value y = x;
-    y.channels = out, y.left = y.right = y.made = y.as_f32 = y.as_element = -1;
+    const Value y = like(x, x.length, out);
     p.m = static_cast<int>(y.rows()), p.columns = static_cast<int>(y.stride());
     p.activation = c.activation, p.gated = c.geglu != 0;
     if (c.residual >= 0) {
@@ -246,14 +251,15 @@ int Program::linear(const latent_cuda_linear & c, TensorPtr weight, TensorPtr bi
     node.flops = 2.0 * static_cast<double>(y.rows()) * static_cast<double>(weight->desc().out * x.channels);
     node.label =
         std::string(c.geglu ? "geglu " : "linear ") + to(x.channels, weight->desc().out) + " " + std::to_string(x.length);
-    product->weight = std::move(weight), product->bias = std::move(bias);
-    add_side(c.side, std::move(up), y, *product, node);
+    product->weight = weight, product->gain = std::move(tensors.gain), product->bias = std::move(tensors.bias);
+    add_side(c.side, std::move(tensors.up), y, *product, node);
     node.product = std::move(product);
     return add_node(std::move(node), y);
 }
 
 /// Vectors, one per image, stay in float32: they affect every layer and are small.
-int Program::vector_linear(const latent_cuda_linear & c, TensorPtr weight, TensorPtr bias, TensorPtr up, int64_t out) {
+int Program::vector_linear(const latent_cuda_linear & c, const LayerTensors & tensors, int64_t out) {
+    const auto & [weight, gain, bias, up] = tensors;
     const Value x = value(c.x);
     need_side(c.side, up, weight, x);
     const int from = typed(c.x, true), residual = c.residual >= 0 ? typed(c.residual, true) : -1;
@@ -275,8 +281,9 @@ int Program::vector_linear(const latent_cuda_linear & c, TensorPtr weight, Tenso
     const int id = add_node(std::move(node), y);
     nodes_.back().launch = [=, half = device_.half(), first = c.side.first](const Frame & frame) {
         VectorProductArgs args = p;
-        args.main.x = frame.vector(from), args.main.w = weight->view(), args.bias = bias ? bias->vector() : nullptr;
-        if (up) args.side.x = frame.vector(low) + first, args.side.w = up->view();
+        args.main.x = frame.vector(from), args.main.w = tensors.weight->view();
+        args.gain = numbers_of(tensors.gain), args.bias = numbers_of(tensors.bias);
+        if (tensors.up) args.side.x = frame.vector(low) + first, args.side.w = tensors.up->view();
         args.residual = frame.vector(residual), args.y = frame.vector(id);
         half ? vector_product<f16>(args, frame.stream) : vector_product<bf16>(args, frame.stream);
     };
@@ -286,7 +293,7 @@ int Program::vector_linear(const latent_cuda_linear & c, TensorPtr weight, Tenso
 void launch_product(const Product & product, int y, const Frame & frame, bool half) {
     ProductArgs p = product.args;
     p.x1 = frame.at(product.x1), p.x2 = product.x2 >= 0 ? frame.at(product.x2) : nullptr;
-    p.w = product.weight->view(), p.bias = product.bias ? product.bias->vector() : nullptr;
+    p.w = product.weight->view(), p.gain = numbers_of(product.gain), p.bias = numbers_of(product.bias);
     if (product.up) {
         p.side.x1 = static_cast<const char *>(frame.at(product.low)) + 2 * product.low_first;
         p.side.w = product.up->view();

@@ -5,21 +5,8 @@
 namespace latent::cuda {
 namespace {
 
-/// Calls f with a value of the rows' type.
-template <typename F>
-void with_type(bool f32, bool half, F f) {
-    if (f32) return f(float{});
-    half ? f(f16{}) : f(bf16{});
-}
-
 bool same_shape(const Value & a, const Value & b) {
     return a.batch == b.batch && a.length == b.length && a.channels == b.channels;
-}
-
-Value like(const Value & v, int64_t length, int64_t channels) {
-    Value y;
-    y.batch = v.batch, y.length = length, y.channels = channels, y.f32 = v.f32;
-    return y;
 }
 
 }  // namespace
@@ -121,14 +108,20 @@ int Program::typed(int id, bool f32) {
 }
 
 int Program::affine(int x, int scale, int shift, int kind) {
-    const int from = element(x);
-    const Value v = value(from);
+    const Value v = value(x);
     const int s = vector_of(scale, v.batch, v.channels, "scale of an affine"),
               t = vector_of(shift, v.batch, v.channels, "shift of an affine");
     if (kind < LATENT_CUDA_NONE || kind > LATENT_CUDA_RELU) invalid("Unknown activation");
+    return scale_images(element(x), s, t, kind, "affine");
+}
+
+/// Vectors per image onto all rows of an image; scale -1: none.
+int Program::scale_images(int from, int s, int t, int kind, const char * label) {
+    const Value v = value(from);
     Node node;
-    node.reads = {from, s, t}, node.label = "affine";
-    const int extra = static_cast<int>(value(s).stride());
+    node.reads = {from, t}, node.label = label;
+    if (s >= 0) node.reads.push_back(s);
+    const int extra = static_cast<int>(value(t).stride());
     const int id = add_node(std::move(node), like(v, v.length, v.channels));
     nodes_.back().launch = [=, half = device_.half()](const Frame & frame) {
         const AffineArgs args{frame.at(from),
@@ -164,6 +157,11 @@ int Program::activation(int x, int kind) {
 }
 
 int Program::add(int a, int b) {
+    if (value(a).length != 1 && value(b).length == 1) {
+        const int from = element(a);
+        return scale_images(from, -1, vector_of(b, value(a).batch, value(a).channels, "vector of an addition"), LATENT_CUDA_NONE,
+                            "add to images");
+    }
     if (!same_shape(value(a), value(b))) invalid("Only values of the same shape can be added");
     const bool f32 = value(a).f32 && value(b).f32;
     const int left = typed(a, f32), right = typed(b, f32);

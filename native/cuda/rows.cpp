@@ -1,25 +1,10 @@
 #include "cuda/rows.h"
 
-#include <algorithm>
-
 #include "cuda/cuda_api.h"
+#include "cuda/row_items.h"
 
 namespace latent::cuda {
 namespace {
-
-constexpr int kRowThreads = 256;
-
-/// Number of blocks for a loop in which each thread advances by `gridDim.x * 256` items.
-unsigned row_blocks(size_t items) {
-    return static_cast<unsigned>(std::clamp<size_t>((items + kRowThreads - 1) / kRowThreads, 1, 1 << 16));
-}
-
-LATENT_DEVICE size_t first_item() {
-    return static_cast<size_t>(blockIdx.x) * kRowThreads + threadIdx.x;
-}
-LATENT_DEVICE size_t item_step() {
-    return static_cast<size_t>(gridDim.x) * kRowThreads;
-}
 
 template <typename From, typename To>
 __global__ void __launch_bounds__(kRowThreads) convert_kernel(const void * x, void * y, size_t eights) {
@@ -61,18 +46,16 @@ __global__ void __launch_bounds__(kRowThreads) affine_kernel(AffineArgs p) {
         const size_t extra = row / p.pixels * p.extra_stride + channel;
         float v[8], s[8], t[8];
         load8(static_cast<const T *>(p.x) + row * p.stride + channel, v);
-        load8(p.scale + extra, s), load8(p.shift + extra, t);
+        load8(p.shift + extra, t);
+        if (p.scale) {
+            load8(p.scale + extra, s);
+            LATENT_UNROLL
+            for (int i = 0; i < 8; ++i) v[i] *= s[i];
+        }
         LATENT_UNROLL
-        for (int i = 0; i < 8; ++i) v[i] = channel + i < p.channels ? activate(v[i] * s[i] + t[i], p.activation) : 0.0f;
+        for (int i = 0; i < 8; ++i) v[i] = channel + i < p.channels ? activate(v[i] + t[i], p.activation) : 0.0f;
         store8(static_cast<T *>(p.y) + row * p.stride + channel, v);
     }
-}
-
-template <typename T>
-LATENT_DEVICE T zero() {
-    T v;
-    from_float(0.0f, v);
-    return v;
 }
 
 template <typename T>

@@ -17,7 +17,7 @@ void add(const void * a, const void * b, void * y, size_t count, cudaStream_t st
 template <typename T>
 void activation(const void * x, void * y, size_t count, int kind, cudaStream_t stream);
 
-/// activation(x * scale + shift), scale and shift by image and channel.
+/// activation(x * scale + shift), scale and shift by image and channel; without a scale activation(x + shift).
 struct AffineArgs {
     const void * x = nullptr;
     const float *scale = nullptr, *shift = nullptr;  // [batch, extra_stride]

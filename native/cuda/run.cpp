@@ -11,6 +11,7 @@ class ArenaFrame final : public Frame {
 public:
     explicit ArenaFrame(const Program & program) : program_(program) { stream = program.device_.stream(); }
     void * at(int value) const override {
+        value = program_.stored(value);
         const uint64_t offset = program_.plan_.offset[static_cast<size_t>(value)];
         if (offset != UINT64_MAX) return program_.arena_ + offset;
         for (const Port & port : program_.ports_) {
@@ -18,7 +19,7 @@ public:
         }
         throw Failure(LATENT_CUDA_INVALID, "A value has no memory");
     }
-    bool f32(int value) const override { return program_.plan_.f32[static_cast<size_t>(value)]; }
+    bool f32(int value) const override { return program_.plan_.f32[static_cast<size_t>(program_.stored(value))]; }
 
 private:
     const Program & program_;

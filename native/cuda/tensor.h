@@ -45,4 +45,9 @@ private:
 
 using TensorPtr = std::shared_ptr<const Tensor>;
 
+/// The numbers of a vector, null if there is none.
+inline const float * numbers_of(const TensorPtr & tensor) {
+    return tensor ? tensor->vector() : nullptr;
+}
+
 }  // namespace latent::cuda

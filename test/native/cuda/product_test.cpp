@@ -21,6 +21,7 @@ struct ProductCase {
     int crop_height = 0, crop_width = 0, first_row = 0, rows = 0;
     bool f32_out = false;
     int rank = 0;  // of an adapter's side product
+    bool gain = false;
 };
 
 /// An adapter's factors: rows of the lower product have channels of other layers before and after this one's.
@@ -60,14 +61,15 @@ struct ProductShape {
 /// By definition, in double.
 std::vector<double> product_reference(const ProductCase & c, const ProductShape & s, const std::vector<float> & x1,
                                       const std::vector<float> & x2, const std::vector<float> & w,
-                                      const std::vector<float> & bias, const std::vector<float> & add,
-                                      const std::vector<float> & residual, const ProductSide & side) {
+                                      const std::vector<float> & gain, const std::vector<float> & bias,
+                                      const std::vector<float> & add, const std::vector<float> & residual,
+                                      const ProductSide & side) {
     const int in = c.c1 + c.c2, taps = c.kernel * c.kernel, rows = c.gated ? 2 * c.out : c.out;
     std::vector<double> y, sums(static_cast<size_t>(rows));
     for (int n = 0; n < c.batch; ++n) {
         for (int oy = 0; oy < s.out_height; ++oy) {
             for (int ox = 0; ox < s.out_width; ++ox) {
-                for (int o = 0; o < rows; ++o) sums[o] = bias[o] + side.sum(y.size() / c.out, o);
+                for (int o = 0; o < rows; ++o) sums[o] = side.sum(y.size() / c.out, o);
                 for (int t = 0; t < taps; ++t) {
                     const int iy = (oy + c.first_row) * c.stride + t / c.kernel - s.pad,
                               ix = ox * c.stride + t % c.kernel - s.pad;
@@ -78,6 +80,7 @@ std::vector<double> product_reference(const ProductCase & c, const ProductShape 
                         for (int o = 0; o < rows; ++o) sums[o] += v * w[(static_cast<size_t>(o) * in + i) * taps + t];
                     }
                 }
+                for (int o = 0; o < rows; ++o) sums[o] = sums[o] * (c.gain ? gain[o] : 1) + bias[o];
                 for (int o = 0; o < c.out; ++o) {
                     double v = sums[o];
                     if (c.gated) v *= gate(sums[c.out + o], 2);
@@ -92,7 +95,7 @@ std::vector<double> product_reference(const ProductCase & c, const ProductShape 
     return y;
 }
 
-enum class SideMistake { none, left_out, wrong_rows, wrong_first };
+enum class SideMistake { none, left_out, wrong_rows, wrong_first, no_gain, other_gain, scaled_bias };
 
 /// The error of a product, and that of its worst number, in units of what rounding may do.
 struct ProductError {
@@ -110,14 +113,22 @@ ProductError error_of_product(const ProductCase & c, unsigned seed, SideMistake 
     const auto x1 = as<T>(numbers.list(static_cast<size_t>(pixels) * c.c1)),
                x2 = as<T>(numbers.list(static_cast<size_t>(pixels) * c.c2));
     StoredWeights w = StoredWeights::make(c.type, rows, in, taps, 1.7f / std::sqrt(static_cast<float>(in * taps)), numbers);
-    const auto bias = numbers.list(static_cast<size_t>(rows)), add = numbers.list(static_cast<size_t>(c.batch) * c.out);
+    auto bias = numbers.list(static_cast<size_t>(rows));
+    const auto add = numbers.list(static_cast<size_t>(c.batch) * c.out);
     const auto residual = as<T>(numbers.list(static_cast<size_t>(m) * c.out));
     ProductSide side(c.rank, m, rows, numbers);
     side.low = as<T>(side.low), side.up = as<T>(side.up);
+    auto gain = numbers.list(static_cast<size_t>(rows), 0.7f);
+    for (float & each : gain) each += 1;
+    // The tile holds weights as T.
+    const auto expected = product_reference(c, s, x1, x2, as<T>(w.values), gain, bias, add, residual, side);
+    if (mistake == SideMistake::other_gain) std::rotate(gain.begin(), gain.begin() + 1, gain.end());
+    for (int o = 0; o < rows && mistake == SideMistake::scaled_bias; ++o) bias[o] *= gain[o];
 
     const PackedWeights packed = packed_weights<T>(w);
     const Bytes dx1 = to_device<T>(padded_rows(x1, c.c1, padded8(c.c1))), dx2 = to_device<T>(x2);
     const Bytes dbias = to_device<float>(padded_rows(bias, rows, padded8(rows)));
+    const Bytes dgain = to_device<float>(padded_rows(gain, rows, padded8(rows)));
     const Bytes dadd = to_device<float>(padded_rows(add, c.out, columns));
     const Bytes dresidual = to_device<T>(padded_rows(residual, c.out, columns));
     const Bytes y = c.f32_out ? room<float>(static_cast<size_t>(m) * columns) : room<T>(static_cast<size_t>(m) * columns);
@@ -126,6 +137,7 @@ ProductError error_of_product(const ProductCase & c, unsigned seed, SideMistake 
     ProductArgs p;
     p.x1 = dx1.data(), p.x2 = dx2.data(), p.c1 = padded8(c.c1), p.c2 = c.c2;
     p.w = packed.view, p.bias = static_cast<const float *>(dbias.data()), p.y = y.data();
+    if (c.gain && mistake != SideMistake::no_gain) p.gain = static_cast<const float *>(dgain.data());
     if (c.extras) p.channel_add = static_cast<const float *>(dadd.data()), p.residual = dresidual.data();
     p.partial = static_cast<float *>(partial.data());
     p.m = m, p.columns = columns, p.activation = c.activation, p.add_stride = columns, p.gated = c.gated, p.f32_out = c.f32_out;
@@ -143,8 +155,6 @@ ProductError error_of_product(const ProductCase & c, unsigned seed, SideMistake 
     }
     product<T>(p, c.tile, nullptr);
 
-    // The tile holds weights as T.
-    const auto expected = product_reference(c, s, x1, x2, as<T>(w.values), bias, add, residual, side);
     const auto got = c.f32_out ? from_device<float>(y) : from_device<T>(y);
     std::vector<double> with_padding(got.size(), 0.0);
     for (size_t i = 0; i < expected.size(); ++i) with_padding[i / c.out * columns + i % c.out] = expected[i];
@@ -216,6 +226,63 @@ const ProductCase kAdapted[] = {
     {"int4 of 256", LATENT_CUDA_Q4_K, 1, 1, 33, 256, 0, 24, 1, 1, false, false, false, false, 0, 1, t3, 0, 0, 0, 0, false, 72},
 };
 
+const ProductCase kScaled[] = {
+    {"linear", bf, 2, 1, 77, 72, 0, 120, 1, 1, false, false, true, false, 2, 1, t3, 0, 0, 0, 0, false, 16, true},
+    {"linear, odd width, wide tile",
+     f,
+     1,
+     1,
+     130,
+     64,
+     0,
+     133,
+     1,
+     1,
+     false,
+     false,
+     true,
+     false,
+     0,
+     1,
+     t1,
+     0,
+     0,
+     0,
+     0,
+     false,
+     0,
+     true},
+    {"3x3", bf, 2, 7, 9, 32, 0, 64, 3, 1, false, false, true, false, 1, 1, t3, 0, 0, 0, 0, false, 8, true},
+    {"split sum, odd width", bf, 2, 4, 4, 128, 0, 71, 3, 1, false, false, true, false, 1, 5, t3, 0, 0, 0, 0, false, 12, true},
+    {"gate, float32", bf, 1, 1, 70, 64, 0, 72, 1, 1, false, false, false, true, 0, 1, t3, 0, 0, 0, 0, true, 16, true},
+    {"gate, wide tile", f, 1, 1, 33, 40, 0, 136, 1, 1, false, false, false, true, 0, 1, t1, 0, 0, 0, 0, true, 0, true},
+    {"int8, float32",
+     LATENT_CUDA_Q8_0,
+     1,
+     1,
+     70,
+     96,
+     0,
+     72,
+     1,
+     1,
+     false,
+     false,
+     true,
+     false,
+     0,
+     1,
+     t3,
+     0,
+     0,
+     0,
+     0,
+     true,
+     0,
+     true},
+    {"int4, gate", LATENT_CUDA_Q4_0, 1, 1, 33, 96, 0, 40, 1, 1, false, false, false, true, 0, 1, t2, 0, 0, 0, 0, true, 3, true},
+};
+
 }  // namespace
 
 /// Adapters: the sum goes on over the lower product and the upper factor.
@@ -223,6 +290,17 @@ TEST(product_of_adapted_layers) {
     unsigned seed = 100;
     for (const ProductCase & c : kAdapted) check_product<bf16>(c, seed++);
     for (const int i : {0, 4, 9, 10, 15}) check_product<f16>(kAdapted[i], 140);
+}
+
+/// Gains of adapters multiply the sum, with the side product, before the bias.
+TEST(product_with_gains) {
+    unsigned seed = 160;
+    for (const ProductCase & c : kScaled) {
+        check_product<bf16>(c, seed++);
+        for (const SideMistake mistake : {SideMistake::no_gain, SideMistake::other_gain, SideMistake::scaled_bias})
+            CHECK(!error_of_product<bf16>(c, seed, mistake).small());
+    }
+    check_product<f16>(kScaled[0], 180), check_product<f16>(kScaled[3], 181);
 }
 
 /// The bounds see a side that is missing, of other rows or of another layer.
@@ -267,6 +345,10 @@ TEST(product_of_vectors) {
             p.main.x = static_cast<const float *>(dx.data()), p.main.w = packed.view,
             p.bias = static_cast<const float *>(dbias.data());
             p.residual = static_cast<const float *>(dresidual.data()), p.y = static_cast<float *>(y.data());
+            const auto gain = numbers.list(static_cast<size_t>(weight_rows), 2);
+            const Bytes dgain = to_device<float>(padded_rows(gain, weight_rows, padded8(weight_rows)));
+            const bool scaled = type % 2 == 0;
+            if (scaled) p.gain = static_cast<const float *>(dgain.data());
             p.rows = rows, p.main.x_stride = padded8(in), p.columns = columns, p.activation = 1, p.gated = gated;
             p.side = {static_cast<const float *>(dlow.data()) + ProductSide::first, side.stride, up.view};
             vector_product<bf16>(p, nullptr);
@@ -276,12 +358,13 @@ TEST(product_of_vectors) {
             std::vector<double> expected(static_cast<size_t>(rows) * columns, 0.0);
             for (int r = 0; r < rows; ++r) {
                 for (int o = 0; o < out; ++o) {
-                    double sum = bias[o] + kept.sum(r, o), other = gated ? bias[out + o] + kept.sum(r, out + o) : 0;
+                    double sum = kept.sum(r, o), other = gated ? kept.sum(r, out + o) : 0;
                     for (int i = 0; i < in; ++i) {
                         sum += static_cast<double>(x[r * in + i]) * values[o * in + i];
                         if (gated) other += static_cast<double>(x[r * in + i]) * values[(out + o) * in + i];
                     }
-                    if (gated) sum *= gate(other, 2);
+                    sum = sum * (scaled ? gain[o] : 1) + bias[o];
+                    if (gated) sum *= gate(other * (scaled ? gain[out + o] : 1) + bias[out + o], 2);
                     expected[r * columns + o] = gate(sum, 1) + residual[r * out + o];
                 }
             }

@@ -49,6 +49,10 @@ void check_pointwise() {
         scaled[i / 20 * 24 + i % 20] =
             gate(static_cast<double>(x[i]) * scale[i / 100 * 20 + i % 20] + shift[i / 100 * 20 + i % 20], 1);
     expect_rows<T>("affine", z, scaled);
+    const Bytes shifted = room<T>(240);
+    affine<T>({dx.data(), nullptr, static_cast<const float *>(dt.data()), shifted.data(), 10, 5, 20, 24, 24, 0}, nullptr);
+    for (int i = 0; i < 200; ++i) scaled[i / 20 * 24 + i % 20] = static_cast<double>(x[i]) + shift[i / 100 * 20 + i % 20];
+    expect_rows<T>("shift", shifted, scaled);
 }
 
 template <typename T>

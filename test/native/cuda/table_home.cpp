@@ -22,6 +22,10 @@ latent_cuda_tensor * TableHome::tensor(const std::string & name, const std::vect
     return t;
 }
 
+latent_cuda_tensor * TableHome::vector(const std::string & name, int count) {
+    return tensor(name, weights_.vector(name, count), {LATENT_CUDA_F32, LATENT_CUDA_VECTOR, count, 1, 1});
+}
+
 latent_cuda_side TableHome::side(const std::string & name, int rows, const Options & o) {
     if (!o.low) return {-1, nullptr, 0};
     const auto & up = weights_.matrix(name + ".up", rows, o.rank);
@@ -33,7 +37,7 @@ Rows TableHome::conv(const Rows & x, const std::string & name, int out, int kern
     latent_cuda_conv c = {};
     c.x = x.id,
     c.weight = tensor(name, weights_.matrix(name, out, in, kernel), {LATENT_CUDA_F32, LATENT_CUDA_MATRIX, out, in, kernel});
-    c.bias = tensor(name + ".b", weights_.vector(name + ".b", out), {LATENT_CUDA_F32, LATENT_CUDA_VECTOR, out, 1, 1});
+    c.bias = vector(name + ".b", out), c.gain = o.gain ? vector(name + ".g", out) : nullptr;
     c.height = x.height, c.width = x.width, c.stride = o.stride, c.padding = o.padding, c.upsample = o.upsample,
     c.activation = o.activation;
     c.channel_add = o.add ? o.add->id : -1, c.residual = o.residual ? o.residual->id : -1;
@@ -46,7 +50,7 @@ Rows TableHome::linear(const Rows & x, const std::string & name, int out, const 
     const int in = static_cast<int>(x.channels), rows = o.geglu ? 2 * out : out;
     latent_cuda_linear c = {};
     c.x = x.id, c.weight = tensor(name, weights_.matrix(name, rows, in), {LATENT_CUDA_F32, LATENT_CUDA_MATRIX, rows, in, 1});
-    c.bias = tensor(name + ".b", weights_.vector(name + ".b", rows), {LATENT_CUDA_F32, LATENT_CUDA_VECTOR, rows, 1, 1});
+    c.bias = vector(name + ".b", rows), c.gain = o.gain ? vector(name + ".g", rows) : nullptr;
     c.activation = o.activation, c.geglu = o.geglu, c.residual = o.residual ? o.residual->id : -1;
     c.side = side(name, rows, o);
     Rows y{x.batch, x.height, x.width, out, -1, {}};
@@ -83,7 +87,7 @@ Rows TableHome::attention(const Rows & q, const Rows & k, const Rows & v, int he
     return y;
 }
 Rows TableHome::add(const Rows & a, const Rows & b) {
-    Rows y{b.batch, b.height, b.width, b.channels, -1, {}};
+    Rows y{a.batch, a.height, a.width, a.channels, -1, {}};
     ok(table().add(program, a.id, b.id, &y.id));
     return y;
 }
@@ -95,6 +99,38 @@ Rows TableHome::concat(const Rows & a, const Rows & b) {
 Rows TableHome::silu(const Rows & x) {
     Rows y{x.batch, x.height, x.width, x.channels, -1, {}};
     ok(table().activation(program, x.id, LATENT_CUDA_SILU, &y.id));
+    return y;
+}
+Rows TableHome::scale(const Rows & x, const std::string & name) {
+    const int n = static_cast<int>(x.channels);
+    Rows y{x.batch, x.height, x.width, x.channels, -1, {}};
+    ok(table().scale_channels(program, x.id, vector(name + ".g", n), vector(name + ".b", n), &y.id));
+    return y;
+}
+Rows TableHome::gate(const Rows & x) {
+    Rows y{x.batch, x.height, x.width, x.channels / 2, -1, {}};
+    ok(table().gate(program, x.id, &y.id));
+    return y;
+}
+Rows TableHome::blocks(const Rows & x, const std::string & name, int size, int distance) {
+    const int n = static_cast<int>(x.channels);
+    const latent_cuda_blocks c{x.id,
+                               tensor(name, weights_.matrix(name, n, size), {LATENT_CUDA_F32, LATENT_CUDA_MATRIX, n, size, 1}),
+                               vector(name + ".b", n), size, distance};
+    Rows y{x.batch, x.height, x.width, x.channels, -1, {}};
+    ok(table().add_blocks(program, &c, &y.id));
+    return y;
+}
+Rows TableHome::fold(const Rows & x, int channels) {
+    Rows y{x.batch, 1, x.length() * x.channels / channels, channels, -1, {}};
+    ok(table().fold(program, x.id, channels, &y.id));
+    return y;
+}
+Rows TableHome::mix(const Rows & x, const std::string & name, int rows, int columns, const Rows * residual) {
+    Rows y{x.batch, x.height, x.width, x.channels / columns * rows, -1, {}};
+    latent_cuda_tensor * w =
+        tensor(name, weights_.matrix(name, rows, columns), {LATENT_CUDA_F32, LATENT_CUDA_EMBEDDING, rows, columns, 1});
+    ok(table().mix_groups(program, x.id, w, residual ? residual->id : -1, &y.id));
     return y;
 }
 
@@ -125,6 +161,10 @@ double ExactHome::side(const std::string & name, int rows, const Options & o, si
     return sum;
 }
 
+double ExactHome::gain(const std::string & name, int rows, const Options & o, int row) {
+    return o.gain ? weights_.vector(name + ".g", rows)[row] : 1;
+}
+
 Rows ExactHome::conv(const Rows & x, const std::string & name, int out, int kernel, const Options & o) {
     const int in = static_cast<int>(x.channels), pad = (kernel - 1) / 2, up = o.upsample ? 2 : 1;
     const auto & w = weights_.matrix(name, out, in, kernel);
@@ -133,7 +173,7 @@ Rows ExactHome::conv(const Rows & x, const std::string & name, int out, int kern
     for (int64_t n = 0; n < y.batch; ++n) {
         for (int64_t at = 0; at < y.length() * out; ++at) {
             const int64_t pixel = at / out, channel = at % out;
-            double sum = b[channel];
+            double sum = 0;
             for (int t = 0; t < kernel * kernel; ++t) {
                 const int64_t iy = pixel / y.width * o.stride + t / kernel - pad,
                               ix = pixel % y.width * o.stride + t % kernel - pad;
@@ -141,9 +181,9 @@ Rows ExactHome::conv(const Rows & x, const std::string & name, int out, int kern
                 const double * from = &x.v[((n * x.height + iy / up) * x.width + ix / up) * in];
                 for (int i = 0; i < in; ++i) sum += from[i] * w[(channel * in + i) * kernel * kernel + t];
             }
-            sum += side(name, out, o, y.v.size() / out, channel);
+            sum = (sum + side(name, out, o, y.v.size() / out, channel)) * gain(name, out, o, channel) + b[channel];
             if (o.add) sum += o.add->v[n * out + channel];
-            sum = gate(sum, o.activation);
+            sum = cuda_test::gate(sum, o.activation);
             if (o.residual) sum += o.residual->v[y.v.size()];
             y.v.push_back(sum);
         }
@@ -157,13 +197,13 @@ Rows ExactHome::linear(const Rows & x, const std::string & name, int out, const 
     Rows y{x.batch, x.height, x.width, out, 0, {}};
     for (int64_t row = 0; row < x.batch * x.length(); ++row) {
         const auto sum_of = [&](int channel) {
-            double sum = b[channel] + side(name, rows, o, row, channel);
+            double sum = side(name, rows, o, row, channel);
             for (int i = 0; i < in; ++i) sum += x.v[row * in + i] * w[channel * in + i];
-            return sum;
+            return sum * gain(name, rows, o, channel) + b[channel];
         };
         for (int channel = 0; channel < out; ++channel) {
-            double v = gate(sum_of(channel), o.activation);
-            if (o.geglu) v *= gate(sum_of(out + channel), 2);
+            double v = cuda_test::gate(sum_of(channel), o.activation);
+            if (o.geglu) v *= cuda_test::gate(sum_of(out + channel), 2);
             if (o.residual) v += o.residual->v[y.v.size()];
             y.v.push_back(v);
         }
@@ -190,7 +230,7 @@ Rows ExactHome::group_norm(const Rows & x, const std::string & name, int groups,
             normalise(x.v, y.v, x.length() * each,
                       [&](int64_t i) { return (n * x.length() + i / each) * c + g * each + i % each; });
     }
-    for (size_t i = 0; i < y.v.size(); ++i) y.v[i] = gate(y.v[i] * w[i % c] + b[i % c], activation);
+    for (size_t i = 0; i < y.v.size(); ++i) y.v[i] = cuda_test::gate(y.v[i] * w[i % c] + b[i % c], activation);
     return y;
 }
 Rows ExactHome::layer_norm(const Rows & x, const std::string & name) {
@@ -219,8 +259,9 @@ Rows ExactHome::attention(const Rows & q, const Rows & k, const Rows & v, int he
     return y;
 }
 Rows ExactHome::add(const Rows & a, const Rows & b) {
-    Rows y = b;
-    for (size_t i = 0; i < y.v.size(); ++i) y.v[i] += a.v[i];
+    Rows y = a;
+    const int64_t c = a.channels, each = b.length() == a.length() ? 1 : a.length();
+    for (int64_t i = 0; i < static_cast<int64_t>(y.v.size()); ++i) y.v[i] += b.v[i / c / each * c + i % c];
     return y;
 }
 Rows ExactHome::concat(const Rows & a, const Rows & b) {
@@ -233,7 +274,59 @@ Rows ExactHome::concat(const Rows & a, const Rows & b) {
 }
 Rows ExactHome::silu(const Rows & x) {
     Rows y = x;
-    for (double & v : y.v) v = gate(v, 1);
+    for (double & v : y.v) v = cuda_test::gate(v, 1);
+    return y;
+}
+Rows ExactHome::scale(const Rows & x, const std::string & name) {
+    const int n = static_cast<int>(x.channels);
+    Rows y = x;
+    for (size_t i = 0; i < y.v.size(); ++i)
+        y.v[i] = y.v[i] * weights_.vector(name + ".g", n)[i % n] + weights_.vector(name + ".b", n)[i % n];
+    return y;
+}
+Rows ExactHome::gate(const Rows & x) {
+    const int64_t c = x.channels / 2;
+    Rows y{x.batch, x.height, x.width, c, 0, {}};
+    for (int64_t i = 0; i < x.batch * x.length() * c; ++i)
+        y.v.push_back(x.v[i / c * 2 * c + i % c] * cuda_test::gate(x.v[i / c * 2 * c + c + i % c], 2));
+    return y;
+}
+Rows ExactHome::blocks(const Rows & x, const std::string & name, int size, int distance) {
+    const int n = static_cast<int>(x.channels), run = distance ? size / 2 : size;
+    const auto & w = weights_.matrix(name, n, size);
+    const auto & b = weights_.vector(name + ".b", n);
+    std::vector<std::vector<int>> members;
+    for (int first = 0; first < n; first += distance ? 2 * distance : size) {
+        for (int from = first; from < first + (distance ? distance : size); from += run) {
+            members.emplace_back();
+            for (int i = 0; i < size; ++i) members.back().push_back(from + (i < run ? i : distance + i - run));
+        }
+    }
+    Rows y = x;
+    for (int64_t row = 0; row < x.batch * x.length(); ++row) {
+        for (size_t block = 0; block < members.size(); ++block) {
+            for (int i = 0; i < size; ++i) {
+                double & sum = y.v[row * n + members[block][i]];
+                for (int j = 0; j < size; ++j) sum += w[(block * size + i) * size + j] * x.v[row * n + members[block][j]];
+                sum += b[members[block][i]];
+            }
+        }
+    }
+    return y;
+}
+Rows ExactHome::fold(const Rows & x, int channels) {
+    return {x.batch, 1, x.length() * x.channels / channels, channels, 0, x.v};
+}
+Rows ExactHome::mix(const Rows & x, const std::string & name, int rows, int columns, const Rows * residual) {
+    const int64_t width = x.channels / columns, out = rows * width;
+    const auto & w = weights_.matrix(name, rows, columns);
+    Rows y{x.batch, x.height, x.width, out, 0, {}};
+    for (int64_t i = 0; i < x.batch * x.length() * out; ++i) {
+        double sum = residual ? residual->v[i] : 0;
+        for (int j = 0; j < columns; ++j)
+            sum += w[i % out / width * columns + j] * x.v[i / out * x.channels + j * width + i % width];
+        y.v.push_back(sum);
+    }
     return y;
 }
 

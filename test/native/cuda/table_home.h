@@ -90,6 +90,7 @@ struct Options {
     const Rows *add = nullptr, *residual = nullptr;
     const Rows * low = nullptr;  // of an adapter: `rank` of its channels from `first`
     int rank = 0, first = 0;
+    bool gain = false;  // of an adapter
 };
 
 /// Layers through the table.
@@ -114,8 +115,14 @@ public:
     Rows add(const Rows & a, const Rows & b);
     Rows concat(const Rows & a, const Rows & b);
     Rows silu(const Rows & x);
+    Rows scale(const Rows & x, const std::string & name);
+    Rows gate(const Rows & x);
+    Rows blocks(const Rows & x, const std::string & name, int size, int distance);
+    Rows fold(const Rows & x, int channels);
+    Rows mix(const Rows & x, const std::string & name, int rows, int columns, const Rows * residual = nullptr);
 
     latent_cuda_side side(const std::string & name, int rows, const Options & o);
+    latent_cuda_tensor * vector(const std::string & name, int count);
     latent_cuda_tensor * tensor(const std::string & name, const std::vector<float> & values, latent_cuda_tensor_desc desc);
     latent_cuda_tensor * any_tensor() const { return tensors_.begin()->second; }
     latent_cuda_program * program = nullptr;
@@ -143,10 +150,16 @@ public:
     Rows add(const Rows & a, const Rows & b);
     Rows concat(const Rows & a, const Rows & b);
     Rows silu(const Rows & x);
+    Rows scale(const Rows & x, const std::string & name);
+    Rows gate(const Rows & x);
+    Rows blocks(const Rows & x, const std::string & name, int size, int distance);
+    Rows fold(const Rows & x, int channels);
+    Rows mix(const Rows & x, const std::string & name, int rows, int columns, const Rows * residual = nullptr);
     std::map<std::string, std::vector<double>> outputs;
 
 private:
     double side(const std::string & name, int rows, const Options & o, size_t pixel, int row);
+    double gain(const std::string & name, int rows, const Options & o, int row);
     Weights & weights_;
     std::map<std::string, std::vector<float>> inputs_;
 };
