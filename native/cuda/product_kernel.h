@@ -266,12 +266,12 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks) product_kernel(Pr
     const int all = (p.w.taps * p.w.in + Tile::k - 1) / Tile::k, each = (all + p.splits - 1) / p.splits;
     const int first = split * each, steps = (first + each < all ? first + each : all) - first;
     float sums[Tile::warp_m / 16][Tile::warp_n / 8][4] = {};
-    add_blocks<T, kind, Tile, spatial>(p, p, as, bs, m0, n0, first, steps, sums);
-    // An adapter's columns of the sum, in one part of a split one.
+    // An adapter's columns of the sum, in one part of a split one. First, because then fewer numbers are in registers.
     if (p.side.w.in > 0 && split == 0) {
         const int side_steps = (p.side.w.in + Tile::k - 1) / Tile::k;
         add_blocks<T, WeightKind::plain, Tile, false>(p, p.side, as, bs, m0, n0, 0, side_steps, sums);
     }
+    add_blocks<T, kind, Tile, spatial>(p, p, as, bs, m0, n0, first, steps, sums);
 
     const int warp = threadIdx.x / 32, warp_m = warp / Tile::warps_n * Tile::warp_m, warp_n = warp % Tile::warps_n * Tile::warp_n;
     float * const result = reinterpret_cast<float *>(shared);
