@@ -13,6 +13,7 @@ public:
     bool runs_on(const std::string & kind) const override { return kind == "cuda"; }
     bool is_exact(const Device &) const override { return false; }
     int64_t low_rank_rows() const override { return 8; }  // 16 bytes of bfloat16
+    bool transforms() const override { return true; }
 
     std::unique_ptr<WeightStorage> open_weights(const DevicePtr & device) const override {
         return std::make_unique<CudaWeights>(device);

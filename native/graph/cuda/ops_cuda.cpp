@@ -62,7 +62,8 @@ void OpsCuda::output(const std::string & name, Seq x) {
 
 Map OpsCuda::conv(Map x, const Conv & w, const ConvOptions & options) {
     latent_cuda_conv conv{};
-    conv.x = x.id, conv.weight = cuda_tensor_of(w.weight), conv.bias = cuda_tensor_of(w.bias);
+    conv.x = x.id, conv.weight = cuda_tensor_of(w.weight), conv.gain = cuda_tensor_of(w.gain);
+    conv.bias = cuda_tensor_of(w.bias);
     conv.height = x.height, conv.width = x.width;
     conv.stride = options.stride, conv.padding = to_cuda(options.padding), conv.upsample = options.upsample ? 1 : 0;
     conv.crop_height = options.crop_height, conv.crop_width = options.crop_width;
@@ -140,7 +141,8 @@ Map OpsCuda::upsample2(Map x) {
 
 Seq OpsCuda::linear(Seq x, const Linear & w, const LinearOptions & options) {
     latent_cuda_linear linear{};
-    linear.x = x.id, linear.weight = cuda_tensor_of(w.weight), linear.bias = cuda_tensor_of(w.bias);
+    linear.x = x.id, linear.weight = cuda_tensor_of(w.weight), linear.gain = cuda_tensor_of(w.gain);
+    linear.bias = cuda_tensor_of(w.bias);
     linear.activation = to_cuda(options.activation), linear.residual = options.residual.id;
     linear.side = to_cuda(options.side);
     return {record(w.weight->name, &latent_cuda_api::linear, &linear), w.out, x.length, x.batch};
@@ -148,14 +150,14 @@ Seq OpsCuda::linear(Seq x, const Linear & w, const LinearOptions & options) {
 
 Seq OpsCuda::geglu(Seq x, const Linear & w, const SideProduct & side) {
     latent_cuda_linear linear{};
-    linear.x = x.id, linear.weight = cuda_tensor_of(w.weight), linear.bias = cuda_tensor_of(w.bias);
+    linear.x = x.id, linear.weight = cuda_tensor_of(w.weight), linear.gain = cuda_tensor_of(w.gain);
+    linear.bias = cuda_tensor_of(w.bias);
     linear.geglu = 1, linear.residual = -1, linear.side = to_cuda(side);
     return {record(w.weight->name, &latent_cuda_api::linear, &linear), w.out / 2, x.length, x.batch};
 }
 
-Seq OpsCuda::gate(Seq) {
-    // Only adapters of homes whose products take no sides need it.
-    throw Error(ErrorCode::internal, "The CUDA engine supports gates only in products");
+Seq OpsCuda::gate(Seq both) {
+    return {record("A gate", &latent_cuda_api::gate, both.id), both.dim / 2, both.length, both.batch};
 }
 
 Seq OpsCuda::layer_norm(Seq x, const Norm & w, float eps) {
@@ -178,6 +180,32 @@ std::vector<Seq> OpsCuda::split_heads_qkv(Seq x, int heads) {
     graph_.call("A split", &latent_cuda_api::split_heads_qkv, graph_.program(), x.id, static_cast<int32_t>(heads), values);
     const int64_t dim = x.dim / 3;
     return {{values[0], dim, x.length, x.batch}, {values[1], dim, x.length, x.batch}, {values[2], dim, x.length, x.batch}};
+}
+
+Map OpsCuda::scaled(Map x, const Parameter * gain, const Parameter * shift) {
+    return to_map(scaled(to_seq(x), gain, shift), x.width, x.height);
+}
+
+Seq OpsCuda::scaled(Seq x, const Parameter * gain, const Parameter * shift) {
+    x.id =
+        record((gain ? gain : shift)->name, &latent_cuda_api::scale_channels, x.id, cuda_tensor_of(gain), cuda_tensor_of(shift));
+    return x;
+}
+
+Seq OpsCuda::add_blocks(Seq x, const BlockProduct & w, const Parameter * bias) {
+    const latent_cuda_blocks blocks{x.id, cuda_tensor_of(w.weight), cuda_tensor_of(bias), w.order.size, w.order.distance};
+    x.id = record(w.weight->name, &latent_cuda_api::add_blocks, &blocks);
+    return x;
+}
+
+Seq OpsCuda::folded(Seq x, int64_t dim) {
+    return {record("A change of tokens' width", &latent_cuda_api::fold, x.id, dim), dim, x.length * x.dim / dim, x.batch};
+}
+
+Seq OpsCuda::mixed(Seq x, const Parameter * w, Seq residual) {
+    x.id = record(w->name, &latent_cuda_api::mix_groups, x.id, cuda_tensor_of(w), residual.id);
+    x.dim = x.dim / w->inner() * w->rows();
+    return x;
 }
 
 Seq OpsCuda::embed(Ids ids, const Embedding & w) {

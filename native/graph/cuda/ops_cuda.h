@@ -34,7 +34,7 @@ public:
     Map to_map(Seq x, int64_t width, int64_t height) override { return {x.id, width, height, x.dim, x.batch}; }
     Seq linear(Seq x, const Linear & w, const LinearOptions & options) override;
     Seq geglu(Seq x, const Linear & w, const SideProduct & side) override;
-    [[noreturn]] Seq gate(Seq both) override;
+    Seq gate(Seq both) override;
     Seq layer_norm(Seq x, const Norm & w, float eps) override;
     Seq attention(Seq q, Seq k, Seq v, const AttentionOptions & options) override;
     Seq activation(Seq x, Activation kind) override;
@@ -44,6 +44,11 @@ public:
     std::vector<Seq> split_heads_qkv(Seq x, int heads) override;
     /// Every product takes one, in the same sum.
     bool adds_sides(const Parameter &, Seq) const override { return true; }
+    Map scaled(Map x, const Parameter * gain, const Parameter * shift) override;
+    Seq scaled(Seq x, const Parameter * gain, const Parameter * shift) override;
+    Seq add_blocks(Seq x, const BlockProduct & w, const Parameter * bias) override;
+    Seq folded(Seq x, int64_t dim) override;
+    Seq mixed(Seq x, const Parameter * w, Seq residual) override;
     Seq embed(Ids ids, const Embedding & w) override;
     Seq add_positions(Seq x, const Parameter * table) override;
 

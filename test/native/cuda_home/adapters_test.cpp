@@ -25,12 +25,16 @@ double largest(const std::vector<float> & values) {
     return most;
 }
 
+Conditioning text_of(const Adapter & adapter) {
+    const bool has_context = adapter.golden.json.at("inputs").contains("context");
+    return context_of(has_context ? adapter.input("context") : adapter.expected("text_context"));
+}
+
 /// The network with an adapter is as close to its reference as without one, and the adapter matters.
 void check_adapted(const Loaded & model, const char * name, const char * layout, double strength, const char * eps,
                    double factor = 1) {
     const Adapter adapter(name, layout);
-    const bool has_context = adapter.golden.json.at("inputs").contains("context");
-    const Conditioning text = context_of(has_context ? adapter.input("context") : adapter.expected("text_context"));
+    const Conditioning text = text_of(adapter);
     const std::vector<float> expected = adapter.expected(eps).data;
     const double bound = kAdapterBound * factor * largest(expected);
     model->set_adapters({}, {});
@@ -41,6 +45,25 @@ void check_adapted(const Loaded & model, const char * name, const char * layout,
 }
 
 }  // namespace
+
+/// Whether the network computes such an operation with the adapter, by the profile's labels.
+bool computes(const Loaded & model, const char * name, const std::string & operation) {
+    const Adapter adapter(name);
+    model->set_adapters(adapter.at(1), {});
+    (void)model->profile(true);
+    (void)predicted(model, adapter, text_of(adapter));
+    for (const Json & row : model->profile(false)) {
+        if (row["operation"].get<std::string>().rfind(operation + " ", 0) == 0) return true;
+    }
+    return false;
+}
+
+TEST(adapters_are_computed_beside_the_weights) {
+    const Loaded model("sd1", on_cuda());
+    CHECK(computes(model, "boft", "blocks") && computes(model, "oft-lycoris", "blocks"));
+    CHECK(computes(model, "ia3", "scale") && computes(model, "lora-lokr", "mix"));
+    CHECK(!computes(model, "dora", "mix") && !computes(model, "norm-full", "scale"));
+}
 
 TEST(adapters_on_quantised_weights) {
     LoadRequest request = on_cuda();
@@ -58,9 +81,16 @@ TEST(adapters_of_low_rank) {
                   1.5);  // 4.5e-2 is the rounding of the network alone
 }
 
-TEST(adapters_that_replace_weights) {
+TEST(adapters_that_scale_and_rotate) {
     const Loaded model("sd1", on_cuda());
     check_adapted(model, "dora", "kohya", 1, "eps_1");
+    check_adapted(model, "dora-peft", "peft", 1, "eps_1");
+    check_adapted(model, "ia3", "kohya", 1, "eps_1");
     check_adapted(model, "oft-lycoris", "kohya", 1, "eps_1");
+    check_adapted(model, "boft", "kohya", 1, "eps_1");
+}
+
+TEST(adapters_that_replace_weights) {
+    const Loaded model("sd1", on_cuda());
     check_adapted(model, "norm-full", "kohya", 0.7, "eps");
 }
