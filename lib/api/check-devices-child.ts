@@ -113,6 +113,11 @@ function isRefusal(error: unknown): boolean {
   return (error as { details?: { precision?: unknown } }).details?.precision === 'exact'
 }
 
+/** An operation that networks do not use on this kind of device. */
+export function isUnsupported(error: unknown, check: string): boolean {
+  return (error as { details?: { skipped?: unknown } }).details?.skipped === check
+}
+
 function failed(check: string, error: unknown, skipped = false): void {
   const { code, message } = error as { code?: unknown; message?: unknown }
   say({ failure: { check, passed: skipped, skipped, reason: `${String(message)}${typeof code === 'string' ? ` (${code})` : ''}` } })
@@ -127,7 +132,7 @@ async function main({ device, kind, library, images, without }: CheckTask): Prom
     try {
       say({ operation: JSON.parse(await runJob(() => addon().checkDevice(device, check))) as DeviceCheckResult })
     } catch (error) {
-      failed(check, error)
+      failed(check, error, isUnsupported(error, check))
       if (!stillUsable(device)) throw new Error(restartNeeded, { cause: error })
     }
   }

@@ -5,6 +5,7 @@ import os from 'node:os'
 import path from 'node:path'
 import { probeGpuLibrary } from '../../lib/model/gpu'
 import { checkDevices, type DeviceCheck, type DeviceReport } from '../../lib/index'
+import { isUnsupported } from '../../lib/api/check-devices-child'
 import { renderReport, withoutHome } from '../../lib/cli/doctor'
 import { fakeGpuLibrary } from '../helpers/fake-gpu'
 
@@ -38,7 +39,19 @@ describe('checkDevices()', () => {
     expect(passed && report.passed).toBe(true)
     expect(device).toMatchObject({ id: 'cpu', type: 'cpu' })
     expect(seen).toEqual(checks.map(({ check }) => `cpu ${check}`))
-    for (const check of ['linear f32', 'linear q4_k', 'conv q8_0', 'attention 160', 'group norm', 'image, exact', 'image, fast'])
+    for (const check of [
+      'linear f32',
+      'linear q4_k',
+      'conv q8_0',
+      'attention 160',
+      'group norm',
+      'output gain',
+      'rotation 40',
+      'butterfly 16',
+      'kronecker',
+      'image, exact',
+      'image, fast',
+    ])
       expect(rows(checks, new RegExp(`^${check}$`))).toHaveLength(1)
     for (const { error, bound, ms } of rows(checks, /^(?!image)/)) expect(error! <= bound! && ms! > 0).toBe(true)
     expect(rows(checks, /image, exact/)[0]).toMatchObject({ differing: 0, bytes: 64 * 64 * 3, psnr: null })
@@ -46,6 +59,13 @@ describe('checkDevices()', () => {
     expect(text).toContain(report.cpu.brand)
     expect(text).toMatch(/^ {2}linear f32 +ok +error \d\.\de-\d+ \(at most 0\.00001\), \d/m)
     expect(text).toMatch(new RegExp(`all ${checks.length} checks passed`))
+  })
+
+  test('an operation that the networks of a device do not use is skipped, and nothing else is', () => {
+    const refusal = (details: object) => Object.assign(new Error('no'), { details })
+    expect(isUnsupported(refusal({ device: 'cuda:0', skipped: 'kronecker' }), 'kronecker')).toBe(true)
+    for (const error of [refusal({ skipped: 'conv f32' }), refusal({ device: 'cuda:0' }), new Error('kronecker'), 'kronecker'])
+      expect(isUnsupported(error, 'kronecker')).toBe(false)
   })
 
   test('a device that does not exist, and an abort', async () => {

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <functional>
 
+#include "core/json.h"
 #include "graph/check/known_values.h"
 #include "graph/convert_rows.h"
 #include "graph/home.h"
@@ -73,17 +74,19 @@ double relative_error(const std::vector<float> & actual, const Values & expected
 
 // ---- the checks
 
-void linear(Check & c) {
+void linear(Check & c, bool scaled) {
     const int64_t in = 256, out = 96, tokens = 80;
     const Values w = c.matrix("a.weight", {out, in}, 1 / std::sqrt(256.0)), b = c.vector("a.bias", out, 0.5);
     const Values x = c.input("x", in * tokens), residual = c.input("residual", out * tokens);
+    const Values gain = scaled ? c.vector("gain", out, 1) : Values(at(out), 1.0);
     for (int64_t t = 0; t < tokens; ++t)
         for (int64_t o = 0; o < out; ++o) {
-            double sum = b[at(o)] + residual[at(t * out + o)];
+            double sum = 0;
             for (int64_t i = 0; i < in; ++i) sum += w[at(o * in + i)] * x[at(t * in + i)];
-            c.expected.push_back(sum);
+            c.expected.push_back(gain[at(o)] * sum + b[at(o)] + residual[at(t * out + o)]);
         }
-    const Linear layer = c.scope().linear("a", in, out);
+    Linear layer = c.scope().linear("a", in, out);
+    if (scaled) layer.gain = c.scope().table("gain", {out});
     c.build = [=](Ops & ops) {
         const Seq seq = ops.input_seq("x", in, tokens, 1), add = ops.input_seq("residual", out, tokens, 1);
         ops.output("y", ops.linear(seq, layer, {Activation::none, add}));
@@ -102,11 +105,11 @@ double window(const Values & w, const Values & x, int64_t o, int64_t in, int64_t
     return sum;
 }
 
-void conv(Check & c, int stride, bool upsample) {
+void conv(Check & c, int stride, bool upsample, bool scaled = false) {
     const int64_t in = 256, out = 48, width = 12, height = 8;
     const Values w = c.matrix("c.weight", {out, in, 3, 3}, 1 / 48.0), b = c.vector("c.bias", out, 0.5);
     Values x = c.input("x", in * width * height);
-    const Values add = c.input("add", out);
+    const Values add = c.input("add", out), gain = scaled ? c.vector("gain", out, 1) : Values(at(out), 1.0);
     int64_t iw = width, ih = height;
     if (upsample) {
         iw *= 2, ih *= 2;
@@ -118,8 +121,9 @@ void conv(Check & c, int stride, bool upsample) {
     for (int64_t o = 0; o < out; ++o)
         for (int64_t y = 0; y < ih; y += stride)
             for (int64_t px = 0; px < iw; px += stride)
-                c.expected.push_back(b[at(o)] + add[at(o)] + window(w, x, o, in, iw, ih, px, y));
-    const Conv layer = c.scope().conv("c", in, out, 3);
+                c.expected.push_back(b[at(o)] + add[at(o)] + gain[at(o)] * window(w, x, o, in, iw, ih, px, y));
+    Conv layer = c.scope().conv("c", in, out, 3);
+    if (scaled) layer.gain = c.scope().table("gain", {out});
     c.build = [=](Ops & ops) {
         ConvOptions options;
         options.stride = stride, options.upsample = upsample;
@@ -242,10 +246,62 @@ void embedding(Check & c) {
     };
 }
 
+// What adapters do beside the weights.
+
+void input_gain(Check & c) {
+    const int64_t dim = 100, tokens = 50;
+    const Values gain = c.vector("gain", dim, 1), shift = c.vector("shift", dim, 1), x = c.input("x", dim * tokens);
+    for (int64_t i = 0; i < dim * tokens; ++i) c.expected.push_back(gain[at(i % dim)] * x[at(i)] + shift[at(i % dim)]);
+    const Parameter *gains = c.scope().table("gain", {dim}), *shifts = c.scope().table("shift", {dim});
+    c.build = [=](Ops & ops) { ops.output("y", ops.scaled(ops.input_seq("x", dim, tokens, 1), gains, shifts)); };
+}
+
+/// x + W x + bias, W having blocks.
+void rotation(Check & c, int64_t dim, const BlockOrder & order) {
+    const int64_t size = order.size, tokens = 70;
+    const Values w = c.matrix("r.weight", {dim, size}, 1 / std::sqrt(static_cast<double>(size))), b = c.vector("bias", dim, 0.5);
+    const Values x = c.input("x", dim * tokens);
+    c.expected = x;
+    for (int64_t t = 0; t < tokens; ++t)
+        for (int64_t row = 0; row < dim; ++row) {
+            const int64_t block = row / size, channel = order.position(block, row % size);
+            double & sum = c.expected[at(t * dim + channel)];
+            for (int64_t i = 0; i < size; ++i) sum += w[at(row * size + i)] * x[at(t * dim + order.position(block, i))];
+            sum += b[at(channel)];
+        }
+    const BlockProduct blocks{c.scope().linear("r", size, dim, false).weight, order};
+    const Parameter * bias = c.scope().table("bias", {dim});
+    c.build = [=](Ops & ops) { ops.output("y", ops.add_blocks(ops.input_seq("x", dim, tokens, 1), blocks, bias)); };
+}
+
+/// W x + (A x B) x, the Kronecker product as its two factors.
+void kronecker(Check & c) {
+    const int64_t rows = 6, columns = 4, out = 16, in = 24, tokens = 40;
+    const Values w = c.matrix("w.weight", {rows * out, columns * in}, 0.1), b = c.matrix("b.weight", {out, in}, 0.2),
+                 a = c.table("a", {rows, columns}, 0.5), x = c.input("x", columns * in * tokens);
+    for (int64_t t = 0; t < tokens; ++t)
+        for (int64_t o = 0; o < rows * out; ++o) {
+            double sum = 0;
+            for (int64_t i = 0; i < columns * in; ++i)
+                sum += (w[at(o * columns * in + i)] + a[at(o / out * columns + i / in)] * b[at(o % out * in + i % in)]) *
+                       x[at(t * columns * in + i)];
+            c.expected.push_back(sum);
+        }
+    const Linear whole = c.scope().linear("w", columns * in, rows * out, false), second = c.scope().linear("b", in, out, false);
+    const Parameter * first = c.scope().table("a", {rows, columns});
+    c.build = [=](Ops & ops) {
+        const Seq seq = ops.input_seq("x", columns * in, tokens, 1);
+        LinearOptions options;
+        options.residual = ops.mixed(ops.folded(ops.linear(ops.folded(seq, in), second), columns * out), first, {});
+        ops.output("y", ops.linear(seq, whole, options));
+    };
+}
+
 struct Row {
     std::string name;
     DType weights;
     std::function<void(Check &)> declare;
+    bool adapters = false;  // only of homes that transform what layers read and write
 };
 
 const std::vector<Row> & rows() {
@@ -253,11 +309,14 @@ const std::vector<Row> & rows() {
         std::vector<Row> list;
         for (const DType type : {DType::f32, DType::f16, DType::bf16, DType::q8_0, DType::q4_0, DType::q4_k}) {
             const std::string of = std::string(" ") + dtype_name(type);
-            list.push_back({"linear" + of, type, linear});
-            list.push_back({"conv" + of, type, [](Check & c) { conv(c, 1, false); }});
+            list.push_back({"linear" + of, type, [](Check & c) { linear(c, false); }, false});
+            list.push_back({"conv" + of, type, [](Check & c) { conv(c, 1, false); }, false});
         }
         const auto add = [&](const char * name, std::function<void(Check &)> declare) {
-            list.push_back({name, DType::f32, std::move(declare)});
+            list.push_back({name, DType::f32, std::move(declare), false});
+        };
+        const auto add_of_adapters = [&](const char * name, std::function<void(Check &)> declare) {
+            list.push_back({name, DType::f32, std::move(declare), true});
         };
         add("conv stride 2", [](Check & c) { conv(c, 2, false); });
         add("conv upsampled", [](Check & c) { conv(c, 1, true); });
@@ -275,6 +334,13 @@ const std::vector<Row> & rows() {
             [](Check & c) { activation(c, Activation::quick_gelu, [](double x) { return x / (1 + std::exp(-1.702 * x)); }); });
         add("layouts", layouts);
         add("embedding", embedding);
+        add_of_adapters("output gain", [](Check & c) { linear(c, true); });
+        add_of_adapters("output gain conv", [](Check & c) { conv(c, 1, false, true); });
+        add_of_adapters("input gain", input_gain);
+        add_of_adapters("rotation 40", [](Check & c) { rotation(c, 120, {40, 0}); });
+        add_of_adapters("rotation 4", [](Check & c) { rotation(c, 48, {4, 0}); });
+        add_of_adapters("butterfly 16", [](Check & c) { rotation(c, 128, {16, 32}); });
+        add_of_adapters("kronecker", kronecker);
         return list;
     }();
     return all;
@@ -286,6 +352,12 @@ double bound_of(const Device & device, DType weights, bool exact) {
     if (exact) return 1e-5;
     if (dtype_is_quantised(weights)) return 3e-2;
     return device.kind() == "cpu" || device.kind() == "cuda" || weights == DType::bf16 ? 1e-2 : 3e-3;
+}
+
+const Row & row_of(const std::string & name) {
+    const auto row = std::find_if(rows().begin(), rows().end(), [&](const Row & each) { return each.name == name; });
+    if (row == rows().end()) throw Error(ErrorCode::invalid_argument, "There is no check \"" + name + "\"");
+    return *row;
 }
 
 double milliseconds(const std::function<void()> & work) {
@@ -306,18 +378,26 @@ const char * first_check() {
     return "linear f16";
 }
 
+bool home_supports(const Home & home, const std::string & name) {
+    return home.transforms() || !row_of(name).adapters;
+}
+
 CheckResult check_operation(const DevicePtr & device, const std::string & name, const JobContext & job) {
-    const auto row = std::find_if(rows().begin(), rows().end(), [&](const Row & each) { return each.name == name; });
-    if (row == rows().end()) throw Error(ErrorCode::invalid_argument, "There is no check \"" + name + "\"");
-    const bool exact = row->weights == DType::f32 && home_for(device->kind()).is_exact(*device);
-    Check check(device, row->weights);
-    row->declare(check);
+    const Row & row = row_of(name);
+    const Home & home = home_for(device->kind());
+    if (!home_supports(home, name)) {
+        throw Error(ErrorCode::device, "Adapters replace the weights of layers on this device",
+                    Json{{"device", device->name()}, {"skipped", name}}.dump());
+    }
+    const bool exact = row.weights == DType::f32 && home.is_exact(*device);
+    Check check(device, row.weights);
+    row.declare(check);
     check.source->finish();
-    check.store.plan(check.source, {exact ? Precision::exact : Precision::fast, row->weights});
+    check.store.plan(check.source, {exact ? Precision::exact : Precision::fast, row.weights});
     check.store.load(job);
     Runner runner(device, check.store, "the check");
     CheckResult result;
-    result.name = name, result.bound = bound_of(*device, row->weights, exact);
+    result.name = name, result.bound = bound_of(*device, row.weights, exact);
     std::vector<float> y(check.expected.size());
     const auto once = [&] {
         Graph & graph = runner.prepare(name, check.build);

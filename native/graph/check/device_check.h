@@ -8,6 +8,8 @@
 
 namespace latent::graph {
 
+class Home;
+
 /// An operation of a device compared with its definition, computed in float64 on the host.
 struct CheckResult {
     std::string name;
@@ -24,8 +26,12 @@ std::vector<std::string> check_names();
 /// The check that a device passes before its first use: one small graph.
 const char * first_check();
 
+/// Whether networks use the operation of a check on this home. Throws invalid_argument for an unknown name.
+bool home_supports(const Home & home, const std::string & name);
+
 /// Runs one check on a device as networks run there: in float32 if the weights are and the device can, otherwise as precision
-/// "fast". Throws what loading and computing on the device throw; invalid_argument for an unknown name.
+/// "fast". Throws what loading and computing on the device throw; device, with `skipped` in the details, where the home
+/// does not support the operation; invalid_argument for an unknown name.
 CheckResult check_operation(const DevicePtr & device, const std::string & name, const JobContext & job);
 
 }  // namespace latent::graph

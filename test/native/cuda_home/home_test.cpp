@@ -3,6 +3,7 @@
 
 #include "checks.h"
 #include "golden_unet.h"
+#include "graph/check/device_check.h"
 #include "graph/cuda/cuda_library.h"
 #include "graph/home.h"
 #include "models/autoencoder.h"
@@ -76,6 +77,13 @@ TEST(libraries_that_are_refused) {
     }
     graph::set_cuda_library(LATENT_CUDA_HOST);
     CHECK(graph::list_devices().front().refused.empty());
+}
+
+TEST(checks_of_operations) {
+    for (const std::string & name : graph::check_names()) {
+        const graph::CheckResult result = graph::check_operation(gpu(), name, {});
+        if (!result.passed()) check::fail(__FILE__, __LINE__, name + " is off by " + std::to_string(result.error));
+    }
 }
 
 TEST(text_encoder) {
