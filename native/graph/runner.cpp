@@ -100,6 +100,7 @@ Graph & Runner::prepare(const std::string & key, const GraphBuilder & build) {
     while (static_cast<int>(entries_.size()) >= keep_ || (!entries_.empty() && needed > device_->available()))
         entries_.pop_back();
     if (needed > device_->available()) device_->trim();  // memory kept for reuse
+    if (make_room_ && needed > device_->available()) make_room_();
     device_->require(needed, "The " + what_ + " at this size");
     try {
         graph->allocate();

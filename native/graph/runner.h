@@ -89,6 +89,8 @@ public:
     Graph & prepare(const std::string & key, const GraphBuilder & build);
     /// The memory and work of a graph, without allocating it. Weights must be planned, not loaded.
     GraphMeasure measure(const GraphBuilder & build) const;
+    /// `make_room` is called when a graph does not fit the free memory, to free what others keep, before prepare() gives up.
+    void on_shortage(std::function<void()> make_room) { make_room_ = std::move(make_room); }
     /// Frees every graph.
     void clear();
     /// Bytes held by live graphs.
@@ -118,6 +120,7 @@ private:
     std::string what_;
     int keep_;
     Limits limits_;
+    std::function<void()> make_room_;
     std::list<Entry> entries_;  // latest first
 };
 

@@ -57,6 +57,16 @@ StagePlan FirstStageRunner::plan_within(const std::function<StagePlan(PartReside
     return streamed;
 }
 
+/// Plans again without the weights of other parts if nothing fits beside them.
+StagePlan FirstStageRunner::plan_to_run(const std::function<StagePlan()> & plan) {
+    try {
+        return plan();
+    } catch (const Error & error) {
+        if (error.code() != ErrorCode::out_of_memory || !residency_.take_turns(*network_)) throw;
+    }
+    return plan();
+}
+
 /// `run`: bytes of a run that will start later and exist at the same time (previews).
 StagePlan FirstStageRunner::plan_decode(int64_t height, int64_t width, int64_t count, uint64_t run) const {
     return plan_within([&](PartResidency::WeightUse use) { return plan_decode_with(height, width, count, run, use); });
@@ -117,7 +127,7 @@ Latents FirstStageRunner::encode_raw(const ImageTensor & image, const JobContext
                " pixels; this first stage takes " + std::to_string(form_.in_channels) +
                " channels and sides that are multiples of " + std::to_string(factor));
     }
-    const StagePlan plan = plan_encode(h / factor, w / factor, n);
+    const StagePlan plan = plan_to_run([&] { return plan_encode(h / factor, w / factor, n); });
     residency_.keep_within(*network_, plan.weights);
     const auto run = [&](const ImageTensor & tile) {
         ImageTensor out{{1, form_.encoded_channels(), tile.shape[2] / factor, tile.shape[3] / factor}, {}};
@@ -183,7 +193,7 @@ ImageTensor FirstStageRunner::decode_unscaled(const Latents & z, bool quantise, 
     const uint64_t area = static_cast<uint64_t>(n * h * factor) * static_cast<uint64_t>(w * factor);
     require_memory(area * static_cast<uint64_t>(form_.out_channels) * sizeof(float), "decode: an image of this size");
 
-    const StagePlan plan = plan_decode(h, w, n, residency_.host_graph_bytes(*network_));
+    const StagePlan plan = plan_to_run([&] { return plan_decode(h, w, n, residency_.host_graph_bytes(*network_)); });
     residency_.keep_within(*network_, plan.weights);
     const auto run = [&](const ImageTensor & tile) {
         ImageTensor pixels{{1, form_.out_channels, tile.shape[2] * factor, tile.shape[3] * factor}, {}};

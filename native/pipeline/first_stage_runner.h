@@ -60,6 +60,7 @@ private:
     Latents codes_of_moments(const Latents & raw, int64_t rows, NoiseSource * noise) const;
     StagePlanRequest stage_request(int64_t height, int64_t width, uint64_t beside, PartResidency::WeightUse use) const;
     StagePlan plan_within(const std::function<StagePlan(PartResidency::WeightUse use)> & plan) const;
+    StagePlan plan_to_run(const std::function<StagePlan()> & plan);
     StagePlan plan_decode_with(int64_t height, int64_t width, int64_t count, uint64_t run, PartResidency::WeightUse use) const;
     StagePlan plan_encode_with(int64_t height, int64_t width, int64_t count, PartResidency::WeightUse use) const;
 

@@ -25,6 +25,11 @@ PartResidency::PartResidency(graph::DevicePtr device, Options options, MemoryCla
       options_(std::move(options)),
       claims_(claims ? std::move(claims) : std::make_shared<std::atomic<uint64_t>>(0)) {}
 
+void PartResidency::add(models::Network & network) {
+    parts_.push_back(&network);
+    network.runner().on_shortage([this, &network] { take_turns(network); });
+}
+
 void PartResidency::accompany(const models::Network & network, const models::Network & host) {
     companion_ = &network;
     hosts_.push_back(&host);
@@ -43,6 +48,17 @@ void PartResidency::settle() {
     const uint64_t bound = options_.max_bytes, budget = working_budget(bound, 0, device_->available());
     one_part_at_a_time_ =
         options_.memory == "low" || (options_.memory == "auto" && (heap > budget || (bound && heap + largest_mapped > bound)));
+}
+
+// Weights may be read again from a file at any time. The host's memory is the system's to give, which drops mapped weights
+// itself.
+bool PartResidency::take_turns(const models::Network & network) {
+    if (options_.memory != "auto" || one_part_at_a_time_ || device_->shares_host_memory()) return false;
+    log(LogLevel::info, title_of(network) + " does not fit beside the weights of the other parts: from now on they take turns");
+    one_part_at_a_time_ = true;
+    make_room_for(network);
+    refresh_usage();
+    return true;
 }
 
 void PartResidency::suppose(uint64_t max_bytes, uint64_t spare) {

@@ -46,12 +46,15 @@ public:
     PartResidency(graph::DevicePtr device, Options options, MemoryClaim::Total claims = nullptr);
 
     /// Adds a network; parts are loaded in this order. Its weights must be planned, and settle() must follow.
-    void add(models::Network & network) { parts_.push_back(&network); }
+    void add(models::Network & network);
     /// Adds a small part that runs between the calls of other parts (hosts) and leaves them in memory with their graphs:
     /// previews. Several hosts do not run at the same time.
     void accompany(const models::Network & network, const models::Network & host);
     /// Decides whether parts take turns in memory.
     void settle();
+    /// From now on parts take turns, so that this one, which does not fit beside the weights of the others, has their memory. For
+    /// devices with their own memory and memory "auto"; false if there is nothing to gain.
+    bool take_turns(const models::Network & network);
     /// For plans that are not run: another limit, and bytes that are in use now but would be free.
     void suppose(uint64_t max_bytes, uint64_t spare);
 
@@ -134,7 +137,7 @@ private:
     std::vector<models::Network *> parts_;
     const models::Network * companion_ = nullptr;
     std::vector<const models::Network *> hosts_;
-    bool one_part_at_a_time_ = false;
+    std::atomic<bool> one_part_at_a_time_{false};
     uint64_t spare_ = 0;  // bytes that are in use now but will be free
     MemoryClaim::Total claims_;
     double load_ms_ = 0;

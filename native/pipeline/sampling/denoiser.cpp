@@ -241,11 +241,13 @@ void Denoiser::evaluate(const Latents & x, Span<const double> timesteps, const G
         weights.bytes = std::max(least, weights.bytes - std::min(weights.bytes, more));
     }
     residency_.use(*network_, job, weights);
+    DenoisingPlan kept_plan = plan;
+    kept_plan.as_batch = plan.as_batch && (batches_fit_ || residency_.bound() > 0);
     // Images are processed one at a time, with the evaluations of guidance as one batch, so memory does not grow with the number
     // of images.
     for (int64_t at = 0; at < n; ++at) {
         const size_t index = static_cast<size_t>(at);
-        const Row row{timesteps[timesteps.size() == 1 ? 0 : index], guidance, rows, plan,
+        const Row row{timesteps[timesteps.size() == 1 ? 0 : index], guidance, rows, kept_plan,
                       features ? &(*features)[index] : nullptr,     job};
         ImageTensor input{{1, form_.in_channels, h, w}, {}};
         for (const Latents * from : {&x, concat}) {
@@ -254,7 +256,16 @@ void Denoiser::evaluate(const Latents & x, Span<const double> timesteps, const G
             const auto begin = from->data.begin() + (from->shape[0] == 1 ? 0 : at) * size;
             input.data.insert(input.data.end(), begin, begin + size);
         }
-        const auto run = [&](const ImageTensor & part) { return evaluate_rows(part, row); };
+        const auto run = [&](const ImageTensor & part) {
+            try {
+                return evaluate_rows(part, row);
+            } catch (const Error & error) {  // without a limit, the memory of a batch is not planned
+                if (error.code() != ErrorCode::out_of_memory || !kept_plan.as_batch || residency_.bound() > 0) throw;
+            }
+            kept_plan.as_batch = batches_fit_ = false;
+            network_->runner().clear();
+            return evaluate_rows(part, row);
+        };
         const ImageTensor out =
             plan.tile > 0 ? run_tiled(input, TileGrid::for_upscaling(plan.tile), 1, 1, std::nullopt, job, run) : run(input);
         const Span<float> target(output.data.data() + index * row_size, row_size);

@@ -134,6 +134,7 @@ private:
     PartResidency & residency_;
     Options options_;
     models::DenoisingForm form_;
+    bool batches_fit_ = true;                // what is known where no limit is planned for
     std::array<int64_t, 4> shared_shape_{};  // rows, tokens and sides of the last call of several runs
 };
 
