@@ -4,8 +4,8 @@
  *
  *   node scripts/packages.mjs [--out FOLDER] [--here] [--partial] [--only NAME,...]
  *
- * Binaries come from prebuilds/; packages of missing ones are listed and skipped. --here uses the binary built by `npm run build:native` for this machine (for
- * tests). --partial: the library does not depend on skipped packages. --only assembles some: library, create, server, worker, source, tiny-scenes, or names
+ * Binaries come from prebuilds/; packages of missing ones are listed and skipped. --here uses the binary built by `npm run build:native` for this machine, and the
+ * libraries for GPUs beside it (for tests). --partial: the library does not depend on skipped packages. --only assembles some: library, create, server, worker, source, tiny-scenes, or names
  * of platforms.
  */
 import { cpSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
@@ -13,7 +13,7 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { main, root } from './build-native.mjs'
-import { unfitFor } from './packages/binary.mjs'
+import { unfitFor, unfitLibrary } from './packages/binary.mjs'
 import { gpuLibraries, libraryManifest, platformManifest, version, writtenManifest } from './packages/manifests.mjs'
 import { libraryName, platformHere, platforms } from './packages/platforms.mjs'
 import { stageSources } from './packages/sources.mjs'
@@ -101,13 +101,18 @@ export function assemble({ out = path.join(root, 'build-packages'), here = false
       continue
     }
     // A local build is linked with this machine's C library.
-    const problem = unfitFor(built ? { ...platform, glibc: undefined } : platform, binary)
-    if (problem) throw new Error(`${path.relative(root, binary)} ${problem}`)
+    const target = built ? { ...platform, glibc: undefined } : platform
+    const check = (file, problem) => {
+      if (problem) throw new Error(`${path.relative(root, file)} ${problem}`)
+    }
+    check(binary, unfitFor(target, binary))
     folders.push(platformPackage(out, platform, binary))
     for (const gpu of gpuLibraries.filter(({ platforms }) => platforms.includes(platform))) {
       const file = `latent-${gpu.kind}${{ win32: '.dll', darwin: '.dylib' }[platform.os] ?? '.so'}`
-      const library = path.join(root, 'prebuilds', path.dirname(platform.prebuild), file)
-      if (existsSync(library)) folders.push(platformPackage(out, platform, library, gpu))
+      const library = path.join(built ? path.dirname(binary) : path.join(root, 'prebuilds', path.dirname(platform.prebuild)), file)
+      if (!existsSync(library)) continue
+      check(library, unfitLibrary(target, library))
+      folders.push(platformPackage(out, platform, library, gpu))
     }
   }
   for (const [name, build] of Object.entries(builders)) if (wanted(name)) folders.push(build(out, partial ? missing : []))

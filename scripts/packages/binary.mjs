@@ -1,5 +1,5 @@
 /** Reads the target of a shared library from its header, and for ELF files the required C library. */
-import { readFileSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 
 const elfMachines = { 0x3e: 'x64', 0xb7: 'arm64' }
 const machoMachines = { 0x01000007: 'x64', 0x0100000c: 'arm64' }
@@ -32,6 +32,17 @@ export function describeBinary(file) {
     }
   }
   return undefined
+}
+
+/** Bytes of a library for a GPU: what registries and package managers are known to take with ease. */
+export const largestLibrary = 100e6
+
+/** Why a library for a GPU cannot be the package of a platform; undefined if it can. */
+export function unfitLibrary(platform, file, largest = largestLibrary) {
+  const { size } = statSync(file)
+  if (size > largest)
+    return `has ${(size / 1e6).toFixed(1)} MB, and ${largest / 1e6} MB are allowed; build it for fewer GPUs or without debug information`
+  return unfitFor(platform, file)
 }
 
 /** Why a binary does not fit the package of a platform; undefined if it does. */

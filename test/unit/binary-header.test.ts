@@ -68,3 +68,21 @@ console.log(JSON.stringify(cases.map(([name, file]) => unfitFor(platforms.find((
   const answers = JSON.parse(stdout) as string[]
   expect(cases.map(([name], index) => [name, answers[index]])).toEqual(cases.map(([name, , , answer]) => [name, answer]))
 })
+
+test('a library for GPUs must fit its platform too, and be small enough', () => {
+  const file = path.join(folder, 'latent-vulkan.so')
+  writeFileSync(file, elf(0x3e, ...glibc, 'GLIBC_2.34'))
+  const program = `import { largestLibrary, unfitLibrary } from './scripts/packages/binary.mjs'
+import { platforms } from './scripts/packages/platforms.mjs'
+const platform = platforms.find(({ name }) => name === 'linux-x64')
+const file = process.argv[1]
+console.log(JSON.stringify([largestLibrary, unfitLibrary(platform, file), unfitLibrary({ ...platform, glibc: undefined }, file) ?? '', unfitLibrary(platform, file, 50)]))`
+  const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', program, file], { encoding: 'utf8' })
+  expect(stderr).toBe('')
+  expect(JSON.parse(stdout)).toEqual([
+    100e6,
+    'needs glibc 2.34, but the package promises 2.28',
+    '',
+    expect.stringMatching(/^has 0\.0 MB, and 0\.00005 MB are allowed/),
+  ])
+})
