@@ -87,6 +87,22 @@ export interface Report {
   operations?: Record<'step' | 'decode', OperationTime[]> & { stepWithLora?: OperationTime[] }
   /** Up to the decoded image; image to image also encodes and may take more. */
   peakRssBytes: number
+  /** Of a GPU that tells its free memory: what was taken of it at most, measured after each of these stages. */
+  peakDeviceBytes?: number
+}
+
+/** What is taken of a GPU's memory, as its driver tells: at most, after any sample. Undefined for the CPU and for drivers that do not tell. */
+async function deviceMemory(onCpu: boolean): Promise<{ sample: (id: string) => Promise<void>; peak: () => number | undefined }> {
+  const before = onCpu ? [] : await getDevices()
+  let peak: number | undefined
+  return {
+    sample: async (id) => {
+      const start = before.find((each) => each.id === id)
+      const now = start && (await getDevices()).find((each) => each.id === id)
+      if (start && now && start.memoryTotal > 0) peak = Math.max(peak ?? 0, start.memoryFree - now.memoryFree)
+    },
+    peak: () => peak,
+  }
 }
 
 async function timed<T>(action: () => Promise<T>): Promise<[ms: number, result: T]> {
@@ -182,11 +198,13 @@ export async function measure(values: BenchValues, model: string | undefined, io
   const onCpu = /^(auto|cpu)$/.test(values.device ?? 'auto')
   const threads = { signal, ...readOptionFlags(pick(loadOptions, 'threads'), values) }
   const peak = onCpu ? await measurePeak(threads) : []
+  const taken = await deviceMemory(onCpu)
   const [loadMs, pipe] = await timed(() => DiffusionPipeline.load(source, load))
   await using held = pipe
   const f32 = peak.find(({ format }) => format === 'f32') // text encoders stay in float32
   const best = (part: 'unet' | 'vae') => reachable(peak, kernels, held.info.precision, held.info.dtypes[part])
   const { info } = held
+  const sample = () => taken.sample(held.device.id)
   const { width, height } = estimate
   const encode = encoderOf(held, { width, height }, signal)
   const stages: Row[] = [{ stage: 'load', ms: loadMs }]
@@ -196,6 +214,7 @@ export async function measure(values: BenchValues, model: string | undefined, io
     // The first prompt reads the tokenizer's files and builds the graph.
     stages.push({ stage: takesPrompts(info) ? 'first prompt' : 'first condition', ms: (await timed(encoded))[0] })
     stages.push(row(text ? 'text encoder' : 'conditioner', (await timed(encoded))[0], (text ?? estimate.conditioner)?.flops, f32))
+    await sample()
   }
   const latents = await held.createLatents({ width, height, seed: 0, signal })
   const network = info.kind === 'autoencoder' ? undefined : await prepareStep(held, latents, { width, height, ...guidance, signal })
@@ -206,8 +225,10 @@ export async function measure(values: BenchValues, model: string | undefined, io
   if (bare) stages.push({ stage: 'first step', ms: bare.first }, row('step', bare.usual, estimate.unet?.flops, best('unet')))
   const adapted = network && loras ? await timeByTurns(repeats, network.evaluate, adapt) : undefined
   if (adapted) stages.push({ stage: 'step with LoRA', ms: adapted.usual })
+  await sample()
   const [decodeMs, picture] = await timed(() => held.decode(latents, { output: 'float', signal }))
   stages.push(row('decode', decodeMs, estimate.decode?.flops, best('vae')))
+  await sample()
   const peakRssBytes = held.memoryUsage().processPeak // includes everything that an image needs
   const bandwidth = onCpu ? await measureBandwidth(threads) : [] // needs memory of its own, so after the peak was read
   // A tiny autoencoder may have only a decoder.
@@ -256,6 +277,7 @@ export async function measure(values: BenchValues, model: string | undefined, io
     ...(adapted ? { loras: { ...changes(adapted.reports), ofStep: adapted.ofStep } } : {}),
     ...(operations ? { operations } : {}),
     peakRssBytes,
+    ...(taken.peak() === undefined ? {} : { peakDeviceBytes: taken.peak()! }),
   }
 }
 
@@ -303,7 +325,23 @@ export function batchText({ evaluations }: Pick<Report, 'evaluations'>): string 
 
 /** A report for people. */
 export function render(report: Report): string {
-  const { model, device, precision, width, height, evaluations, peak, bandwidth, stages, loras, operations, peakRssBytes, kernels, dtypes } = report
+  const {
+    model,
+    device,
+    precision,
+    width,
+    height,
+    evaluations,
+    peak,
+    bandwidth,
+    stages,
+    loras,
+    operations,
+    peakRssBytes,
+    peakDeviceBytes,
+    kernels,
+    dtypes,
+  } = report
   const line = ({ stage, ms, gflop, gflops, ofPeak, peakFormat }: Row) => {
     const work = gflop === undefined ? '' : `${gflop.toFixed(1).padStart(9)} GFLOP ${gflops!.toFixed(1).padStart(8)} GFLOP/s`
     return `  ${stage.padEnd(16)}${ms.toFixed(1).padStart(9)} ms${work}${ofPeak === undefined ? '' : `  ${(100 * ofPeak).toFixed(0)}% of the ${peakFormat} peak`}`
@@ -318,6 +356,7 @@ export function render(report: Report): string {
     ...stages.map(line),
     ...(loras ? [`  a step with ${loras.files.join(', ')} (${loras.layers} layers) takes ${loras.ofStep.toFixed(3)} of a step without`] : []),
     `  peak memory    ${(peakRssBytes / 1e6).toFixed(0).padStart(10)} MB resident`,
+    ...(peakDeviceBytes === undefined ? [] : [`  device memory  ${(peakDeviceBytes / 1e6).toFixed(0).padStart(10)} MB at most, after a stage`]),
     ...(operations
       ? [
           ...(evaluations > 0 ? profile('a step', 'unet', operations.step) : []),

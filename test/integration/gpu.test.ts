@@ -87,6 +87,19 @@ if (!fakeGpuLibrary) {
     })
   })
 
+  test('latent bench measures what is taken of the device', async () => {
+    const cli = JSON.stringify(path.join(__dirname, '..', '..', 'dist', 'cli', 'main.js'))
+    const bench = (device: string) =>
+      run(
+        `require('node:child_process').execFileSync(process.execPath, [${cli}, 'bench', '--device', '${device}', '--repeats', '1', '--json'], { stdio: 'inherit' })`,
+      )
+    const { peakDeviceBytes, stages } = (await bench('vulkan:1')) as { peakDeviceBytes: number; stages: unknown[] }
+    expect(stages.length).toBeGreaterThan(5)
+    expect(peakDeviceBytes).toBeGreaterThan(12e6) // the weights are 9.7 MB
+    expect(peakDeviceBytes).toBeLessThan(40e6)
+    expect(await bench('cpu')).not.toHaveProperty('peakDeviceBytes')
+  })
+
   test('worker threads on one GPU and on two: each has the image, and a lost GPU is only lost', async () => {
     const program = `
       const { Worker, isMainThread, parentPort, workerData } = require('node:worker_threads')
