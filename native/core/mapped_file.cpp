@@ -57,7 +57,6 @@ void MappedFile::evict(uint64_t offset, uint64_t count) const {
 void MappedFile::advise(uint64_t offset, uint64_t count, PageHint hint) const {
     switch (hint) {
         case PageHint::need: return will_need(offset, count);
-        case PageHint::await: return await(offset, count);
         case PageHint::release: return release(offset, count);
         case PageHint::evict: return evict(offset, count);
     }
@@ -101,7 +100,9 @@ void MappedFile::will_need(uint64_t offset, uint64_t count) const {
     if (prefetch) prefetch(GetCurrentProcess(), 1, &range, 0);
 }
 
-void MappedFile::await(uint64_t, uint64_t) const {}
+void MappedFile::fetch(uint64_t offset, uint64_t count) const {
+    will_need(offset, count);
+}
 
 void MappedFile::release(uint64_t offset, uint64_t count) const {
     if (!contains(offset, count)) return;
@@ -153,10 +154,16 @@ void MappedFile::will_need(uint64_t offset, uint64_t count) const {
     }
 }
 
-void MappedFile::await(uint64_t offset, uint64_t count) const {
-    if (count == 0 || !contains(offset, count)) return;
-    uint8_t last;  // through the file, because reading the mapping would make the page resident
-    [[maybe_unused]] const ssize_t read = pread(file_.descriptor(), &last, 1, static_cast<off_t>(offset + count - 1));
+void MappedFile::fetch(uint64_t offset, uint64_t count) const {
+    if (!contains(offset, count)) return;
+    // Through the file, because reading the mapping would make the pages part of the process.
+    uint8_t discarded[32768];
+    for (uint64_t done = 0; done < count;) {
+        const size_t wanted = static_cast<size_t>(std::min<uint64_t>(count - done, sizeof(discarded)));
+        const ssize_t got = pread(file_.descriptor(), discarded, wanted, static_cast<off_t>(offset + done));
+        if (got <= 0) return;
+        done += static_cast<uint64_t>(got);
+    }
 }
 
 void MappedFile::release(uint64_t offset, uint64_t count) const {

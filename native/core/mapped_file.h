@@ -14,7 +14,6 @@ namespace latent {
 /// What will happen to pages of a mapped file.
 enum class PageHint {
     need,     // they will be read soon: the system may read ahead
-    await,    // asked for before: waits until they have been read
     release,  // not needed soon; neighbouring data stay
     evict,    // not needed soon, including what the system mapped around them
 };
@@ -45,8 +44,9 @@ public:
 
     /// Asks the system to read these pages ahead. Only a hint, like release().
     void will_need(uint64_t offset, uint64_t count) const;
-    /// Waits until the last of these pages has been read. On Windows, returns at once.
-    void await(uint64_t offset, uint64_t count) const;
+    /// Reads these pages into the system's page cache; errors are ignored. Unlike will_need() it waits, and the system uses large
+    /// pages where it can, which are mapped with fewer faults. On Windows the same as will_need().
+    void fetch(uint64_t offset, uint64_t count) const;
     /// Lets the system drop these pages: only those entirely inside the range, so that neighbouring data stay.
     void release(uint64_t offset, uint64_t count) const;
     /// The same, with the pages around the range: a fault maps its neighbours as well, which would add up where weights are
@@ -63,5 +63,10 @@ private:
 };
 
 using MappedFilePtr = std::shared_ptr<const MappedFile>;
+
+struct FileRange {
+    MappedFilePtr file;
+    uint64_t offset = 0, count = 0;  // bytes
+};
 
 }  // namespace latent

@@ -1,6 +1,6 @@
 #include "core/read_ahead.h"
 
-#include <deque>
+#include <algorithm>
 #include <system_error>
 #include <utility>
 
@@ -8,23 +8,15 @@ namespace latent {
 
 namespace {
 
-/// Bytes that have been asked for and not been read yet. Enough to keep a disk busy; with more, what the computation needs now
-/// would wait behind it.
-constexpr uint64_t kUnderWay = uint64_t{16} << 20;
-
-uint64_t bytes_of(const std::vector<ReadAhead::Range> & ranges) {
-    uint64_t bytes = 0;
-    for (const ReadAhead::Range & range : ranges) {
-        for (const size_t tensor : range.tensors) bytes += range.source->tensors()[tensor].stored_bytes();
-    }
-    return bytes;
-}
+constexpr uint64_t kPiece = uint64_t{1} << 20;  // read before stop() is noticed
+constexpr uint64_t kSmall = uint64_t{64} << 10;
 
 }  // namespace
 
-void ReadAhead::start(std::vector<Range> ranges, uint64_t available) {
+void ReadAhead::start(std::vector<FileRange> ranges, uint64_t available) {
     stop();
-    const uint64_t bytes = bytes_of(ranges);
+    uint64_t bytes = 0;
+    for (const FileRange & range : ranges) bytes += range.count;
     if (bytes == 0 || bytes > available) return;
     stopped_ = false;
     try {
@@ -34,26 +26,16 @@ void ReadAhead::start(std::vector<Range> ranges, uint64_t available) {
     }
 }
 
-void ReadAhead::read(const std::vector<Range> & ranges) const {
-    struct Asked {
-        const TensorSource * source;
-        const TensorInfo * tensor;
-    };
-    std::deque<Asked> asked;
-    uint64_t under_way = 0;
-    for (const Range & range : ranges) {
-        for (const size_t index : range.tensors) {
-            const TensorInfo & tensor = range.source->tensors()[index];
-            range.source->advise(tensor, PageHint::need);
-            asked.push_back({range.source.get(), &tensor});
-            under_way += tensor.stored_bytes();
-            while (under_way > kUnderWay) {
-                if (stopped_) return;
-                const Asked & oldest = asked.front();
-                oldest.source->advise(*oldest.tensor, PageHint::await);
-                under_way -= oldest.tensor->stored_bytes();
-                asked.pop_front();
-            }
+void ReadAhead::read(const std::vector<FileRange> & ranges) const {
+    for (const FileRange & range : ranges) {
+        if (range.count <= kSmall) {
+            if (stopped_) return;
+            range.file->will_need(range.offset, range.count);  // hundreds of norms and biases, all at once
+            continue;
+        }
+        for (uint64_t done = 0; done < range.count; done += kPiece) {
+            if (stopped_) return;
+            range.file->fetch(range.offset + done, std::min(kPiece, range.count - done));
         }
     }
 }

@@ -120,6 +120,9 @@ public:
     /// Hints about the pages of a tensor in a mapped file; does nothing for other sources.
     virtual void advise(const TensorInfo &, PageHint) const {}
 
+    /// Where a tensor, or what it is computed from, lies in mapped files; empty for other sources.
+    virtual std::vector<FileRange> places(const TensorInfo &) const { return {}; }
+
     /// Throws io if a file has become shorter since it was opened, or part of it could not be read, so that zeros may have been
     /// read. To be called before and after using weights.
     virtual void check_files() const {}

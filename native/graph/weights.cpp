@@ -238,13 +238,14 @@ void WeightStore::rest() {
     touched_ = false;
 }
 
-ReadAhead::Range WeightStore::still_read(bool in_place) const {
-    ReadAhead::Range range{source_, {}};
+std::vector<FileRange> WeightStore::still_read(bool in_place) const {
+    std::vector<FileRange> all;
     for (const auto & parameter : parameters()) {
         if (!planned() || !parameter->present() || this->in_place(*parameter) != in_place) continue;
-        if (in_place || !loaded_) range.tensors.push_back(parameter->source_index);
+        if (!in_place && loaded_) continue;
+        for (FileRange & place : source_->places(source_->tensors()[parameter->source_index])) all.push_back(std::move(place));
     }
-    return range;
+    return all;
 }
 
 // ---- streaming -------------------------------------------------------------------------------------------------------

@@ -9,7 +9,6 @@
 
 #include "core/job.h"
 #include "core/parameters.h"
-#include "core/read_ahead.h"
 #include "graph/device.h"
 #include "graph/weight_storage.h"
 
@@ -96,7 +95,7 @@ public:
     }
 
     /// What will be read from the file: the weights that graphs use in place, or else those that load() has yet to copy.
-    ReadAhead::Range still_read(bool in_place) const;
+    std::vector<FileRange> still_read(bool in_place) const;
 
     /// Called before a graph reads the weights.
     void touch() const { touched_ = true; }

@@ -48,6 +48,9 @@ public:
     void advise(const TensorInfo & tensor, PageHint hint) const override {
         source_->advise(source_->tensors()[tensor.index], hint);
     }
+    std::vector<FileRange> places(const TensorInfo & tensor) const override {
+        return source_->places(source_->tensors()[tensor.index]);
+    }
     void check_files() const override { source_->check_files(); }
     std::string metadata_json() const override { return source_->metadata_json(); }
 

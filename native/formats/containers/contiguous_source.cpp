@@ -42,4 +42,8 @@ void ContiguousSource::advise(const TensorInfo & tensor, PageHint hint) const {
     file_->advise(offsets_.at(tensor.index), tensor.bytes, hint);
 }
 
+std::vector<FileRange> ContiguousSource::places(const TensorInfo & tensor) const {
+    return {{file_, offsets_.at(tensor.index), tensor.bytes}};
+}
+
 }  // namespace latent::formats

@@ -84,6 +84,10 @@ public:
         const Place & place = places_.at(tensor.index);
         file_->advise(place.offset, place.extent, hint);
     }
+    std::vector<FileRange> places(const TensorInfo & tensor) const override {
+        const Place & place = places_.at(tensor.index);
+        return {{file_, place.offset, place.extent}};
+    }
 
     void check_files() const override { file_->check(); }
 

@@ -187,4 +187,12 @@ void MappedSource::advise(const TensorInfo & tensor, PageHint hint) const {
     }
 }
 
+std::vector<FileRange> MappedSource::places(const TensorInfo & tensor) const {
+    std::vector<FileRange> all;
+    for (const RowSlice & slice : recipes_[tensor.index].rows) {
+        for (FileRange & place : slice.source->places(tensor_of(slice))) all.push_back(std::move(place));
+    }
+    return all;
+}
+
 }  // namespace latent::formats

@@ -106,10 +106,12 @@ void PartResidency::prepare(models::Network & network, const JobContext & job) {
 
 void PartResidency::read_ahead() {
     used_ = std::chrono::steady_clock::now();
-    std::vector<ReadAhead::Range> ranges;
+    std::vector<FileRange> ranges;
     // load() reads first what it copies, which is spread over the file and would wait for the rest.
     for (const bool in_place : {false, true}) {
-        for (const models::Network * network : parts_) ranges.push_back(network->weights().still_read(in_place));
+        for (const models::Network * network : parts_) {
+            for (FileRange & range : network->weights().still_read(in_place)) ranges.push_back(std::move(range));
+        }
     }
     read_ahead_.start(std::move(ranges), available_memory());
 }

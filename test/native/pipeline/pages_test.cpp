@@ -1,9 +1,7 @@
 #include <algorithm>
-#include <chrono>
+#include <cstring>
 #include <map>
-#include <mutex>
 #include <set>
-#include <thread>
 
 #include "pipeline/loaded.h"
 #include "pipeline/stages.h"
@@ -27,24 +25,18 @@ public:
     std::string metadata_json() const override { return file_->metadata_json(); }
     void advise(const TensorInfo & tensor, PageHint hint) const override {
         if (hint == PageHint::evict || hint == PageHint::release) ++dropped[tensor.name];
-        if (hint == PageHint::need) {
-            const std::lock_guard<std::mutex> lock(mutex_);
-            asked_.push_back(tensor.name);
-        }
         file_->advise(own(tensor), hint);
     }
 
-    /// Tensors that were asked for; by the thread that reads ahead.
-    std::vector<std::string> asked() const {
-        const std::lock_guard<std::mutex> lock(mutex_);
-        return asked_;
+    std::vector<FileRange> places(const TensorInfo & tensor) const override {
+        asked.push_back(tensor.name);
+        return file_->places(own(tensor));
     }
 
+    mutable std::vector<std::string> asked;      // whose places were asked for, to read them ahead
     mutable std::map<std::string, int> dropped;  // how often, by name
 
 private:
-    mutable std::mutex mutex_;
-    mutable std::vector<std::string> asked_;
     const TensorInfo & own(const TensorInfo & tensor) const { return file_->tensors()[tensor.index]; }
     TensorSourcePtr file_;
 };
@@ -94,10 +86,7 @@ TEST(loading_reads_the_weights_ahead) {
                 if (parameter->present()) all.insert(parameter->name);
             }
         }
-        for (int i = 0; i < 1000 && loaded.file->asked().size() < all.size(); ++i) {
-            std::this_thread::sleep_for(std::chrono::milliseconds(10));
-        }
-        const std::vector<std::string> asked = loaded.file->asked();
+        const std::vector<std::string> & asked = loaded.file->asked;
         CHECK(asked.size() == all.size());
         CHECK(std::set<std::string>(asked.begin(), asked.end()) == all);
         // What load() copies, then the parts in the order of their use.
@@ -107,6 +96,10 @@ TEST(loading_reads_the_weights_ahead) {
         const auto decoder = at("first_stage_model.decoder.mid.block_1.conv1.weight");
         CHECK(at("first_stage_model.decoder.norm_out.weight") < text && text < unet && unet < decoder);
         CHECK(decoder < static_cast<std::ptrdiff_t>(asked.size()));
+        const TensorInfo & stored = *loaded.file->find("first_stage_model.decoder.norm_out.weight");
+        const std::vector<FileRange> places = loaded.file->places(stored);
+        CHECK(places.size() == 1 && places[0].count == stored.bytes);
+        CHECK(std::memcmp(places[0].file->data() + places[0].offset, loaded.file->view(stored).data(), stored.bytes) == 0);
     }
 }
 
