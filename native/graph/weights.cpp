@@ -198,7 +198,7 @@ void WeightStore::load_one(const Parameter & parameter) {
         stored = copy;
     }
     storage_->load(parameter, info.dtype, stored);
-    source_->release(info);
+    source_->advise(info, PageHint::evict);  // with what was mapped around it: on large pages of the cache, 2 MB for a bias
 }
 
 void WeightStore::load(const JobContext & job, uint64_t progress_base, uint64_t progress_total) {

@@ -25,6 +25,7 @@ public:
     std::string metadata_json() const override { return file_->metadata_json(); }
     void advise(const TensorInfo & tensor, PageHint hint) const override {
         if (hint == PageHint::evict || hint == PageHint::release) ++dropped[tensor.name];
+        if (hint == PageHint::evict) ++evicted[tensor.name];
         file_->advise(own(tensor), hint);
     }
 
@@ -35,6 +36,7 @@ public:
 
     mutable std::vector<std::string> asked;      // whose places were asked for, to read them ahead
     mutable std::map<std::string, int> dropped;  // how often, by name
+    mutable std::map<std::string, int> evicted;  // those with the pages around them
 
 private:
     const TensorInfo & own(const TensorInfo & tensor) const { return file_->tensors()[tensor.index]; }
@@ -96,6 +98,8 @@ TEST(loading_reads_the_weights_ahead) {
         const auto decoder = at("first_stage_model.decoder.mid.block_1.conv1.weight");
         CHECK(at("first_stage_model.decoder.norm_out.weight") < text && text < unet && unet < decoder);
         CHECK(decoder < static_cast<std::ptrdiff_t>(asked.size()));
+        // A bias may have mapped 2 MB.
+        CHECK(loaded.file->evicted["first_stage_model.decoder.norm_out.weight"] == (request.memory == "low" ? 0 : 1));
         const TensorInfo & stored = *loaded.file->find("first_stage_model.decoder.norm_out.weight");
         const std::vector<FileRange> places = loaded.file->places(stored);
         CHECK(places.size() == 1 && places[0].count == stored.bytes);
