@@ -41,6 +41,10 @@ const Home * preferred_home() {
     return preferred;
 }
 
+std::string float32_advice(const Device & device) {
+    return device.kind() == "vulkan" ? ", or start the program with LATENT_VULKAN_FLOAT32=1 in its environment" : "";
+}
+
 const Home & home_for(const std::string & kind, const std::string & name) {
     const Home * preferred = name.empty() ? preferred_home() : nullptr;
     if (preferred && preferred->runs_on(kind)) return *preferred;

@@ -54,4 +54,7 @@ const Home * preferred_home();
 /// internal if there is none.
 const Home & home_for(const std::string & kind, const std::string & name = "");
 
+/// The end of an error's advice where a device that could compute in float32 does not; empty if it never does.
+std::string float32_advice(const Device & device);
+
 }  // namespace latent::graph

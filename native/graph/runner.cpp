@@ -68,7 +68,7 @@ std::unique_ptr<Graph> Runner::record(const GraphBuilder & build) const {
     if (limits_.float32 && !home.is_exact(*device_)) {
         throw Error(ErrorCode::device,
                     "The " + what_ + " must be computed in float32, which the " + device_->name() +
-                        " device does not support; use device \"cpu\"",
+                        " device does not support; use device \"cpu\"" + float32_advice(*device_),
                     Json{{"device", device_->name()}, {"part", what_}}.dump());
     }
     const AdapterWeights * adapter = weights_->adapter().get();

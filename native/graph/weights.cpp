@@ -84,7 +84,7 @@ void WeightStore::plan(TensorSourcePtr source, const WeightPolicy & policy) {
     if (policy.precision == Precision::exact && !home.is_exact(*device_)) {
         throw Error(ErrorCode::device,
                     "precision \"exact\" is float32 throughout, which the " + device_->name() +
-                        " device does not support; use device \"cpu\" or precision \"fast\"",
+                        " device does not support; use device \"cpu\" or precision \"fast\"" + float32_advice(*device_),
                     Json{{"device", device_->name()}, {"precision", "exact"}}.dump());
     }
     unload();
