@@ -1,0 +1,25 @@
+/** Rules that were taken from ggml's sources, since no test can run them here: if these functions change, the rules must be read again, then the hash. */
+import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import path from 'node:path'
+
+const sources = path.join(path.dirname(require.resolve('ggml-source/package.json')), 'cpp', 'whisper.cpp', 'ggml', 'src')
+
+/** The text of a function that begins at the margin, with single spaces. */
+function functionText(file: string, name: string): string {
+  const text = readFileSync(path.join(sources, file), 'utf8').replaceAll('\r\n', '\n')
+  const found = new RegExp(`^[\\w ]*\\b${name}\\([^;{]*\\) \\{\\n[^]*?^\\}`, 'm').exec(text)
+  if (!found) throw new Error(`${file} has no ${name}()`)
+  return found[0].replaceAll(/\s+/g, ' ')
+}
+
+test.each([
+  ['test/native/backend/metal_rules.h', 'ggml-metal/ggml-metal-device.m', 'ggml_metal_device_supports_op', 'c87f1dd837dcb204'],
+  ['native/graph/portable/vulkan_scratch.cpp', 'ggml-vulkan/ggml-vulkan.cpp', 'ggml_vk_guess_split_k', '28d6606e926ce58f'],
+  ['native/graph/portable/vulkan_scratch.cpp', 'ggml-vulkan/ggml-vulkan.cpp', 'ggml_vk_mul_mat_q_f16', '7b225b062d69adb5'],
+  ['native/graph/portable/vulkan_scratch.cpp', 'ggml-vulkan/ggml-vulkan.cpp', 'ggml_vk_soft_max', '1a602c7dfcd5bb2e'],
+])('%s follows %s, %s()', (_rules, file, name, hash) => {
+  const text = functionText(file, name)
+  expect(text.length).toBeGreaterThan(500)
+  expect(createHash('sha256').update(text).digest('hex').slice(0, 16)).toBe(hash)
+})
