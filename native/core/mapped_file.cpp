@@ -9,6 +9,7 @@
 #include <windows.h>
 #else
 #include <sys/mman.h>
+#include <sys/uio.h>
 #include <unistd.h>
 #endif
 
@@ -100,6 +101,10 @@ void MappedFile::will_need(uint64_t offset, uint64_t count) const {
     if (prefetch) prefetch(GetCurrentProcess(), 1, &range, 0);
 }
 
+bool MappedFile::is_cached(uint64_t, uint64_t) const {
+    return false;
+}
+
 void MappedFile::fetch(uint64_t offset, uint64_t count) const {
     will_need(offset, count);
 }
@@ -152,6 +157,25 @@ void MappedFile::will_need(uint64_t offset, uint64_t count) const {
     for (uint64_t begin = offset / page_size() * page_size(); begin < end; begin += kRequest) {
         madvise(const_cast<uint8_t *>(data_ + begin), static_cast<size_t>(std::min(kRequest, end - begin)), MADV_WILLNEED);
     }
+}
+
+bool MappedFile::is_cached(uint64_t offset, uint64_t count) const {
+#ifdef RWF_NOWAIT
+    constexpr uint64_t kDistance = 128 << 10;
+    if (!contains(offset, count)) return false;
+    const auto readable = [&](uint64_t at) {
+        uint8_t byte;
+        const iovec into{&byte, 1};
+        return preadv2(file_.descriptor(), &into, 1, static_cast<off_t>(at), RWF_NOWAIT) == 1;
+    };
+    for (uint64_t done = 0; done < count; done += kDistance) {
+        if (!readable(offset + done)) return false;
+    }
+    return count > 0 && readable(offset + count - 1);
+#else
+    (void)offset, (void)count;
+    return false;
+#endif
 }
 
 void MappedFile::fetch(uint64_t offset, uint64_t count) const {

@@ -44,6 +44,8 @@ public:
 
     /// Asks the system to read these pages ahead. Only a hint, like release().
     void will_need(uint64_t offset, uint64_t count) const;
+    /// Whether these pages can probably be read without waiting for the disk, judged by one in 128 kB. False if unknown.
+    bool is_cached(uint64_t offset, uint64_t count) const;
     /// Reads these pages into the system's page cache; errors are ignored. Unlike will_need() it waits, and the system uses large
     /// pages where it can, which are mapped with fewer faults. On Windows the same as will_need().
     void fetch(uint64_t offset, uint64_t count) const;

@@ -28,11 +28,13 @@ void ReadAhead::start(std::vector<FileRange> ranges, uint64_t available) {
 
 void ReadAhead::read(const std::vector<FileRange> & ranges) const {
     for (const FileRange & range : ranges) {
+        if (stopped_) return;
         if (range.count <= kSmall) {
-            if (stopped_) return;
             range.file->will_need(range.offset, range.count);  // hundreds of norms and biases, all at once
             continue;
         }
+        // Copying what is there already would take time from the computation: 0.04 s per GB.
+        if (range.file->is_cached(range.offset, range.count)) continue;
         for (uint64_t done = 0; done < range.count; done += kPiece) {
             if (stopped_) return;
             range.file->fetch(range.offset + done, std::min(kPiece, range.count - done));
