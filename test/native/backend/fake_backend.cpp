@@ -71,19 +71,23 @@ struct VulkanCategory : std::error_category {
     std::string message(int code) const override { return code == -4 ? "ErrorDeviceLost" : "ErrorOutOfDeviceMemory"; }
 };
 
-void maybe_fail(GpuState & gpu, bool opening) {
+void throw_failure(GpuState & gpu, Failure failure, bool opening) {
     static const VulkanCategory category;
-    if (state.failure == Failure::none || state.after-- > 0) return;
-    gpu.broken = opening || state.failure != Failure::no_memory;
-    switch (state.failure) {
-        case Failure::no_memory:
-            state.failure = Failure::none;
-            throw std::system_error(-2, category, "vk::Device::allocateMemory");
+    gpu.broken = opening || failure != Failure::no_memory;
+    switch (failure) {
+        case Failure::no_memory: throw std::system_error(-2, category, "vk::Device::allocateMemory");
         case Failure::lost: throw std::system_error(-4, category, "vk::Queue::submit");
         case Failure::shader: throw std::system_error(-2, category, "vk::Device::createComputePipeline");
         case Failure::assertion: GGML_ABORT("no pipeline");
         case Failure::none: break;
     }
+}
+
+void maybe_fail(GpuState & gpu, bool opening) {
+    const Failure failure = state.failure;
+    if (failure == Failure::none || state.after-- > 0) return;
+    if (failure == Failure::no_memory) state.failure = Failure::none;
+    throw_failure(gpu, failure, opening);
 }
 
 /// LATENT_FAKE_FAILURE in the environment, for tests of other processes: "crash:1:SOFT_MAX" fails on GPU 1 in graphs with this
@@ -106,12 +110,8 @@ void maybe_fail_as_told(GpuState & gpu, ggml_cgraph * graph, bool computed) {
     }
     if (what == "crash") std::abort();
     while (what == "hang") std::this_thread::sleep_for(std::chrono::seconds(1));
-    struct Once {  // other GPUs are not meant
-        ~Once() { state.failure = Failure::none; }
-    } once;
-    if (what == "memory") state.failure = Failure::no_memory, state.after = 0;
-    if (what == "lost") state.failure = Failure::lost, state.after = 0;
-    maybe_fail(gpu, false);
+    if (what == "memory") throw_failure(gpu, Failure::no_memory, false);
+    if (what == "lost") throw_failure(gpu, Failure::lost, false);
 }
 
 // ---- memory that is not the host's
