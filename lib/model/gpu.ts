@@ -64,14 +64,12 @@ export function findGpuLibrary(
   return existsSync(library) ? { path: library } : { path: library, refused: `${name} has no ${file}; install it again` }
 }
 
-/** Why there is no library of this kind, and how to get one. `system`: `process.platform` with the processor, as in names of packages. */
-export function missingLibrary(kind: GpuKind, system = `${process.platform}-${process.arch}`): string {
-  const mac = system.startsWith('darwin')
+/** Why there is no library of this kind, and how to get one. Packages with libraries are not published yet (docs/install.md). */
+export function missingLibrary(kind: GpuKind, platform: string = process.platform): string {
+  const mac = platform === 'darwin'
   if (kind === 'metal' && !mac) return 'Metal exists only on macOS'
   if (kind === 'cuda' && mac) return 'CUDA does not exist on macOS'
-  const packaged = !mac || (system === 'darwin-arm64' && kind === 'metal')
-  const install = packaged ? ` or install the package ${scope}/${system}-${kind}@${packageVersion()}` : ''
-  return `the ${titles[kind]} is not installed: compile it with "latent build --gpu ${kind}"${install} (docs/gpu.md)`
+  return `the ${titles[kind]} is not installed: compile it with "latent build --gpu ${kind}" (docs/gpu.md)`
 }
 
 /** What the test process found. */
