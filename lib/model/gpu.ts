@@ -223,7 +223,7 @@ export async function prepareGpus(signal?: AbortSignal): Promise<void> {
 export async function prepareDevice(device: string, signal?: AbortSignal): Promise<void> {
   const kind = gpuKinds.find((each) => device === each || device.startsWith(`${each}:`))
   if (!kind || (await prepareKind(kind, signal)).found) return
-  throw new DeviceError(`There is no device "${device}": ${missingLibrary(kind)}. Devices: cpu.`, { device, devices: 'cpu' })
+  throw new DeviceError(`There is no device "${device}": ${missingLibrary(kind)}. getDevices() lists the devices.`, { device })
 }
 
 /** Registers a library without a test, in a process that is made for testing it. */
