@@ -7,6 +7,7 @@ import {
   measureBandwidth,
   measurePeak,
   type Bandwidth,
+  type Device,
   type GenerateOptions,
   type Kernels,
   type LoraReport,
@@ -91,15 +92,22 @@ export interface Report {
   peakDeviceBytes?: number
 }
 
-/** What is taken of a GPU's memory, as its driver tells: at most, after any sample. Undefined for the CPU and for drivers that do not tell. */
-async function deviceMemory(onCpu: boolean): Promise<{ sample: (id: string) => Promise<void>; peak: () => number | undefined }> {
-  const before = onCpu ? [] : await getDevices()
+/**
+ * What is taken of a GPU's memory, as its driver tells: at most, after any sample. Undefined for the CPU, whose devices are not listed for it, and for drivers
+ * that do not tell.
+ */
+export async function deviceMemory(
+  onCpu: boolean,
+  list: () => Promise<Device[]> = getDevices,
+): Promise<{ sample: (id: string) => Promise<void>; peak: () => number | undefined }> {
+  const before = onCpu ? [] : await list()
   let peak: number | undefined
   return {
     sample: async (id) => {
       const start = before.find((each) => each.id === id)
-      const now = start && (await getDevices()).find((each) => each.id === id)
-      if (start && now && start.memoryTotal > 0) peak = Math.max(peak ?? 0, start.memoryFree - now.memoryFree)
+      const now = start && (await list()).find((each) => each.id === id)
+      const taken = start && now ? start.memoryFree - now.memoryFree : 0
+      if (taken > 0) peak = Math.max(peak ?? 0, taken) // a driver that tells only the size always has all of it free
     },
     peak: () => peak,
   }

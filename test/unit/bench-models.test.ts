@@ -3,8 +3,8 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
-import { render, roof, type Report } from '../../lib/cli/bench-report'
-import type { OperationTime } from '../../lib/types'
+import { deviceMemory, render, roof, type Report } from '../../lib/cli/bench-report'
+import type { Device, OperationTime } from '../../lib/types'
 
 const folder = mkdtempSync(path.join(os.tmpdir(), 'latent-scaling-'))
 const tool = path.resolve(__dirname, '..', 'bench', 'scaling.mjs')
@@ -51,6 +51,35 @@ test('the report prints bandwidths, and the share of its roof that each operatio
   expect(lines.filter((line) => line.startsWith('  read'))).toEqual(['  read 16 KiB           300 GB/s', '  read 256 MiB           10 GB/s'])
   expect(lines.find((line) => /x {2}conv/.test(line))).toMatch(/400 GFLOP\/s\s+1\.0 GB\/s\s+80% w$/)
   expect(lines.find((line) => /x {2}norm/.test(line))).toMatch(/norm\s+8\.0 GB\/s\s+80% b$/)
+})
+
+describe('the memory taken of a device', () => {
+  const gpu = (id: string, memoryFree: number, memoryTotal = 8e9): Device => ({ id, type: 'vulkan', name: 'a GPU', memoryTotal, memoryFree })
+  /** After samples of vulkan:1, whose driver tells these numbers of free bytes, the first one before the load. */
+  const measured = async (free: number[], total?: number) => {
+    const left = [...free]
+    const taken = await deviceMemory(false, () => Promise.resolve([gpu('vulkan:0', 1e9 * left.length), gpu('vulkan:1', left.shift()!, total)]))
+    while (left.length > 0) await taken.sample('vulkan:1')
+    return taken.peak()
+  }
+
+  test('is the most after any sample, of this device alone', async () => {
+    expect(await measured([7e9, 6e9, 4e9, 5e9])).toBe(3e9)
+  })
+
+  test('is unknown where the driver does not tell how much is in use', async () => {
+    expect(await measured([8e9, 8e9, 8e9])).toBeUndefined()
+    expect(await measured([0, 0], 0)).toBeUndefined()
+    expect(await measured([6e9, 7e9])).toBeUndefined() // another program gave some back
+  })
+
+  test('is not measured on the CPU, and no device is listed for it', async () => {
+    const list = jest.fn(() => Promise.resolve([gpu('cpu', 1e9)]))
+    const taken = await deviceMemory(true, list)
+    await taken.sample('cpu')
+    expect(taken.peak()).toBeUndefined()
+    expect(list).not.toHaveBeenCalled()
+  })
 })
 
 describe('the scaling model', () => {
