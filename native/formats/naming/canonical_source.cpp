@@ -190,7 +190,13 @@ void MappedSource::advise(const TensorInfo & tensor, PageHint hint) const {
 std::vector<FileRange> MappedSource::places(const TensorInfo & tensor) const {
     std::vector<FileRange> all;
     for (const RowSlice & slice : recipes_[tensor.index].rows) {
-        for (FileRange & place : slice.source->places(tensor_of(slice))) all.push_back(std::move(place));
+        const TensorInfo & stored = tensor_of(slice);
+        std::vector<FileRange> places = slice.source->places(stored);
+        if (!is_whole(slice) && places.size() == 1 && places[0].count == stored.bytes) {
+            places[0].offset += row_bytes(stored) * static_cast<uint64_t>(slice.begin);
+            places[0].count = row_bytes(stored) * static_cast<uint64_t>(slice.end - slice.begin);
+        }
+        for (FileRange & place : places) all.push_back(std::move(place));
     }
     return all;
 }

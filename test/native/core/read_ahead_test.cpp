@@ -24,22 +24,27 @@ class CachedFile {
 public:
     CachedFile() : file_(std::make_shared<MappedFile>(folder_.write("weights.bin", std::string(24 * kMegabyte, 'w')))) {}
 
-    /// Whether it has worked: files in memory stay.
+    /// Whether it has worked. Some file systems are in memory, or have a cache of their own.
     bool drop() {
         const int descriptor = open(file_->path().c_str(), O_RDONLY);
         if (descriptor < 0) return false;
+        char byte;
         fsync(descriptor);
         posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED);
+        const bool reads = pread(descriptor, &byte, 1, 0) == 1 && cached(0, 1) == 1;
+        posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED);
         close(descriptor);
-        return cached(0, file_->size()) == 0;
+        const bool works = reads && cached(0, file_->size()) == 0;
+        if (!works) std::printf("skipped: this file system's pages cannot be dropped\n");
+        return works;
     }
 
     /// The share of these pages in the page cache.
     double cached(uint64_t offset, uint64_t count) const {
-        const uint64_t page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
-        std::vector<unsigned char> present(static_cast<size_t>((count + page - 1) / page));
-        void * begin = const_cast<uint8_t *>(file_->data() + offset);
-        if (mincore(begin, static_cast<size_t>(count), present.data()) != 0) return -1;
+        const uint64_t page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE)), first = offset / page * page;
+        std::vector<unsigned char> present(static_cast<size_t>((offset + count - first + page - 1) / page));
+        void * begin = const_cast<uint8_t *>(file_->data() + first);
+        if (mincore(begin, static_cast<size_t>(offset + count - first), present.data()) != 0) return -1;
         size_t found = 0;
         for (const unsigned char each : present) found += each & 1;
         return static_cast<double>(found) / static_cast<double>(present.size());
@@ -87,7 +92,7 @@ TEST(ranges_are_read_ahead) {
                 UINT64_MAX);
     CHECK(soon([&] { return cached.cached(16 * kMegabyte, 3000001) == 1; }));
     CHECK(cached.cached(2 * kMegabyte, 5 * kMegabyte) == 1);
-    CHECK(soon([&] { return cached.cached(4096, 4096) == 1; }));
+    CHECK(soon([&] { return cached.cached(5000, 2000) == 1; }));
 }
 
 TEST(ranges_that_do_not_fit_are_not_read_ahead) {
