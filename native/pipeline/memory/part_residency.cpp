@@ -135,6 +135,7 @@ void PartResidency::run_finite(models::Network & network, const std::function<Sp
     const std::string part = network.weights().part();
     const auto finite = [&] {
         const Span<const float> out = run();
+        used_ = std::chrono::steady_clock::now();
         network.weights().check_files();  // the result may have been computed from data that the file no longer has
         return all_finite(out);
     };
