@@ -102,12 +102,25 @@ Graph & Runner::prepare(const std::string & key, const GraphBuilder & build) {
     if (needed > device_->available()) device_->trim();  // memory kept for reuse
     if (make_room_ && needed > device_->available()) make_room_();
     device_->require(needed, "The " + what_ + " at this size");
-    try {
-        graph->allocate();
-    } catch (const std::bad_alloc &) {
-        throw Error(ErrorCode::out_of_memory,
-                    "The " + what_ + " at this size needs " + std::to_string(needed) + " bytes, which could not be allocated",
-                    Json{{"what", what_}, {"required", needed}, {"device", device_->name()}}.dump());
+    const auto allocated = [&] {
+        try {
+            graph->allocate();
+            return true;
+        } catch (const std::bad_alloc &) {
+            return false;
+        }
+    };
+    bool may_ask = static_cast<bool>(make_room_);
+    while (!allocated()) {  // some drivers report memory as free that is not
+        bool freed = !entries_.empty();
+        entries_.clear();
+        if (!freed && std::exchange(may_ask, false)) freed = make_room_();
+        if (!freed) {
+            throw Error(ErrorCode::out_of_memory,
+                        "The " + what_ + " at this size needs " + std::to_string(needed) + " bytes, which could not be allocated",
+                        Json{{"what", what_}, {"required", needed}, {"device", device_->name()}}.dump());
+        }
+        graph = record(build);  // the other may be allocated in part
     }
     entries_.push_front({key, weights_->generation(), std::move(graph)});
     return *entries_.front().graph;

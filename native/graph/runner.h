@@ -89,8 +89,9 @@ public:
     Graph & prepare(const std::string & key, const GraphBuilder & build);
     /// The memory and work of a graph, without allocating it. Weights must be planned, not loaded.
     GraphMeasure measure(const GraphBuilder & build) const;
-    /// `make_room` is called when a graph does not fit the free memory, to free what others keep, before prepare() gives up.
-    void on_shortage(std::function<void()> make_room) { make_room_ = std::move(make_room); }
+    /// `make_room` is called when a graph does not fit the free memory or cannot be allocated, to free what others keep, before
+    /// prepare() gives up. It returns whether it freed anything.
+    void on_shortage(std::function<bool()> make_room) { make_room_ = std::move(make_room); }
     /// Frees every graph.
     void clear();
     /// Bytes held by live graphs.
@@ -120,7 +121,7 @@ private:
     std::string what_;
     int keep_;
     Limits limits_;
-    std::function<void()> make_room_;
+    std::function<bool()> make_room_;
     std::list<Entry> entries_;  // latest first
 };
 

@@ -23,7 +23,7 @@ namespace {
 struct State {
     Failure failure = Failure::none;
     int after = 0;
-    bool refuse_products = false, deny = false, overdrawn = false;
+    bool refuse_products = false, deny = false, overdrawn = false, hidden = false;
     bool halves = false;
     uint64_t limit = [] {  // LATENT_FAKE_BYTES in the environment: of each GPU
         const char * bytes = std::getenv("LATENT_FAKE_BYTES");
@@ -224,7 +224,7 @@ ggml_backend_device_i device_functions() {
     functions.get_description = [](ggml_backend_dev_t) { return "a GPU made of the CPU"; };
     functions.get_memory = [](ggml_backend_dev_t, size_t * free, size_t * total) {
         *total = state.limit ? state.limit : uint64_t{8} << 30;
-        *free = *total - (state.overdrawn ? *total + 1 : state.used.load());
+        *free = *total - (state.overdrawn ? *total + 1 : state.hidden ? 0 : state.used.load());
     };
     functions.get_type = [](ggml_backend_dev_t) { return GGML_BACKEND_DEVICE_TYPE_GPU; };
     functions.init_backend = [](ggml_backend_dev_t own, const char *) {
@@ -268,6 +268,7 @@ const FakeControl control = {
     [](uint64_t bytes) { state.limit = bytes ? state.used + bytes : 0; },
     [](bool memory) { state.deny = memory; },
     [](bool overdrawn) { state.overdrawn = overdrawn; },
+    [](bool hidden) { state.hidden = hidden; },
     [](bool on) {
         for (GpuState & gpu : gpu_states) gpu.free_scratch();
         state.halves = on;

@@ -22,6 +22,7 @@ struct FakeControl {
     void (*limit)(uint64_t bytes);  // of memory, 0: none
     void (*deny)(bool memory);      // no buffer can be allocated
     void (*overdraw)(bool more);    // more memory is in use than the driver grants
+    void (*hide)(bool all);         // the driver reports all memory as free, as without VK_EXT_memory_budget
     void (*halves)(bool on);        // products have 16-bit operands, for devices opened from now on; ends what it keeps
     uint64_t (*scratch)();          // bytes that it keeps for itself, as ggml's Vulkan backend would
     int (*slices)();                // computed so far
