@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <string>
 
 #include "core/job.h"
@@ -18,12 +19,14 @@ public:
     const graph::WeightStore & weights() const { return weights_; }
     graph::Runner & runner() { return runner_; }
     const graph::Runner & runner() const { return runner_; }
+    /// As Runner::on_shortage(), for all graphs of the network.
+    virtual void on_shortage(const std::function<bool()> & make_room) { runner_.on_shortage(make_room); }
 
 protected:
     /// `float32_products`: as in WeightStore.
     Network(graph::DevicePtr device, ModelPart part, bool float32_products = false)
         : weights_(device, part_name(part), float32_products), runner_(device, weights_, part_name(part)) {}
-    ~Network() = default;
+    virtual ~Network() = default;
 
     /// Throw internal if weights() are not loaded, or if a span does not have the expected element count.
     void require_loaded() const;

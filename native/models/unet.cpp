@@ -59,6 +59,11 @@ DenoisingForm UNet::form() const {
     return form;
 }
 
+void UNet::on_shortage(const std::function<bool()> & make_room) {
+    DenoisingNetwork::on_shortage(make_room);
+    context_runner_.on_shortage(make_room);
+}
+
 int UNet::deepest_branch() const {
     return config_.levels() * (config_.num_res_blocks + 1) - 2;
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -27,6 +28,7 @@ public:
     graph::GraphMeasure measure(const DenoisingShape & shape, std::optional<int> branch = std::nullopt) const override;
     uint64_t feature_bytes(const DenoisingShape & shape, int branch) const override;
     int deepest_branch() const override;
+    void on_shortage(const std::function<bool()> & make_room) override;
 
 private:
     void check(const DenoisingShape & shape) const;

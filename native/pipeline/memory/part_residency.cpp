@@ -27,7 +27,7 @@ PartResidency::PartResidency(graph::DevicePtr device, Options options, MemoryCla
 
 void PartResidency::add(models::Network & network) {
     parts_.push_back(&network);
-    network.runner().on_shortage([this, &network] { return take_turns(network); });
+    network.on_shortage([this, &network] { return take_turns(network); });
 }
 
 void PartResidency::accompany(const models::Network & network, const models::Network & host) {

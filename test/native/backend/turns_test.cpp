@@ -63,3 +63,24 @@ TEST(room_is_made_where_the_driver_reports_all_memory_as_free) {
     shape(901);
     CHECK(asked == 0);
 }
+
+/// The keys and values of a prompt are a graph of their own.
+TEST(room_is_made_for_every_graph_of_a_network) {
+    if (real_device()) return;
+    GoldenUNet golden_unet(gpu());
+    golden_unet.load(policy());
+    Tower other(gpu(), 8);
+    other.store.load({});
+    golden_unet.difference();
+    const std::vector<float> out = golden_unet.out;
+    golden_unet.context[0] += 1;
+    int asked = 0;
+    golden_unet.unet.on_shortage([&] {
+        ++asked;
+        other.store.unload();
+        return true;
+    });
+    const Limit limit(64);  // the other graph is there
+    CHECK(std::isfinite(golden_unet.difference()));
+    CHECK(asked == 1 && golden_unet.out != out);
+}
