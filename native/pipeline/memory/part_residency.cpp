@@ -46,7 +46,7 @@ void PartResidency::settle() {
         largest_mapped = std::max(largest_mapped, network->weights().mapped_bytes());
     }
     const uint64_t bound = options_.max_bytes, budget = working_budget(bound, 0, device_->available());
-    one_part_at_a_time_ =
+    one_part_at_a_time_ = settled_turns_ =
         options_.memory == "low" || (options_.memory == "auto" && (heap > budget || (bound && heap + largest_mapped > bound)));
 }
 

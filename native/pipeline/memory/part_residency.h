@@ -63,6 +63,9 @@ public:
     const Options & options() const { return options_; }
     uint64_t bound() const { return options_.max_bytes; }
     bool one_part_at_a_time() const { return one_part_at_a_time_; }
+    /// Whether calls are kept small, as memory "low" asks for. Where parts take turns only since one did not fit, a device
+    /// without a limit shows which calls fit.
+    bool saves_memory() const { return options_.max_bytes ? one_part_at_a_time_ : settled_turns_; }
     /// Whether nothing is released.
     bool keeps_all() const { return options_.memory == "fast" && !options_.max_bytes && !one_part_at_a_time_; }
 
@@ -138,7 +141,8 @@ private:
     const models::Network * companion_ = nullptr;
     std::vector<const models::Network *> hosts_;
     std::atomic<bool> one_part_at_a_time_{false};
-    uint64_t spare_ = 0;  // bytes that are in use now but will be free
+    std::atomic<bool> settled_turns_{false};  // by settle(), not since a part did not fit
+    uint64_t spare_ = 0;                      // bytes that are in use now but will be free
     MemoryClaim::Total claims_;
     double load_ms_ = 0;
     ReadAhead read_ahead_;

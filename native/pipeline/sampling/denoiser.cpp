@@ -88,7 +88,7 @@ DenoisingPlan Denoiser::plan_with(const DenoisingCall & call, PartResidency::Wei
     }
     // One batch reads streamed weights once.
     const bool streamed = use == PartResidency::WeightUse::streamed;
-    plan.as_batch = call.rows > 1 && (streamed || !residency_.one_part_at_a_time());
+    plan.as_batch = call.rows > 1 && (streamed || !residency_.saves_memory());
     if (bound == 0) return plan;
     if (plan.as_batch) {
         plan.bytes = measure(call, plan);
@@ -241,8 +241,10 @@ void Denoiser::evaluate(const Latents & x, Span<const double> timesteps, const G
         weights.bytes = std::max(least, weights.bytes - std::min(weights.bytes, more));
     }
     residency_.use(*network_, job, weights);
+    const auto side = [&](int64_t length) { return plan.tile > 0 ? std::min<int64_t>(length, plan.tile) : length; };
+    const int64_t batch = rows * side(h) * side(w);
     DenoisingPlan kept_plan = plan;
-    kept_plan.as_batch = plan.as_batch && (batches_fit_ || residency_.bound() > 0);
+    kept_plan.as_batch = plan.as_batch && (batch < least_unfit_ || residency_.bound() > 0);
     // Images are processed one at a time, with the evaluations of guidance as one batch, so memory does not grow with the number
     // of images.
     for (int64_t at = 0; at < n; ++at) {
@@ -262,7 +264,8 @@ void Denoiser::evaluate(const Latents & x, Span<const double> timesteps, const G
             } catch (const Error & error) {  // without a limit, the memory of a batch is not planned
                 if (error.code() != ErrorCode::out_of_memory || !kept_plan.as_batch || residency_.bound() > 0) throw;
             }
-            kept_plan.as_batch = batches_fit_ = false;
+            kept_plan.as_batch = false;
+            if (rows > 1) least_unfit_ = std::min(least_unfit_, batch);
             network_->runner().clear();
             return evaluate_rows(part, row);
         };
@@ -295,9 +298,11 @@ struct Denoiser::SharedRow {
 };
 
 int Denoiser::shared_rows(const DenoisingCall & call, int rows, uint64_t held) const {
-    if (options_.upscaling || options_.editing || call.deep_cache.on() || residency_.one_part_at_a_time()) return 0;
+    if (options_.upscaling || options_.editing || call.deep_cache.on() || residency_.saves_memory()) return 0;
     constexpr int kMost = 64;
-    const uint64_t bound = residency_.bound(), free = residency_.available_to(*network_);
+    const uint64_t bound = residency_.bound(), available = residency_.available_to(*network_);
+    const uint64_t to_load = network_->weights().loaded() ? 0 : network_->weights().bytes();
+    const uint64_t free = available - std::min(available, to_load);
     if (residency_.can_stream(*network_)) {  // shared evaluations do not stream: `held` must count all weights
         try {
             (void)plan_with(call, PartResidency::WeightUse::whole);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -134,7 +135,7 @@ private:
     PartResidency & residency_;
     Options options_;
     models::DenoisingForm form_;
-    bool batches_fit_ = true;                // what is known where no limit is planned for
+    int64_t least_unfit_ = INT64_MAX;        // rows times latent pixels of the smallest batch that did not fit, without a limit
     std::array<int64_t, 4> shared_shape_{};  // rows, tokens and sides of the last call of several runs
 };
 

@@ -30,7 +30,7 @@ struct State {
         return bytes ? std::strtoull(bytes, nullptr, 10) : 0;
     }();
     std::atomic<uint64_t> used{0};
-    std::atomic<int> slices{0}, copies{0};
+    std::atomic<int> slices{0}, operations{0}, copies{0};
 } state;
 
 constexpr size_t gpus = 8;
@@ -178,6 +178,7 @@ ggml_status compute(ggml_backend_t backend, ggml_cgraph * graph) {
     maybe_fail(gpu, false);
     maybe_fail_as_told(gpu, graph, false);
     ++state.slices;
+    state.operations += ggml_graph_n_nodes(graph);
     keep_scratch(gpu, graph);
     const ggml_status status = ggml_backend_graph_compute(cpu_of(gpu), graph);
     maybe_fail_as_told(gpu, graph, true);
@@ -279,6 +280,7 @@ const FakeControl control = {
         return all;
     },
     [] { return state.slices.load(); },
+    [] { return state.operations.load(); },
     [] { return state.copies.load(); },
 };
 

@@ -26,6 +26,7 @@ struct FakeControl {
     void (*halves)(bool on);        // products have 16-bit operands, for devices opened from now on; ends what it keeps
     uint64_t (*scratch)();          // bytes that it keeps for itself, as ggml's Vulkan backend would
     int (*slices)();                // computed so far
+    int (*operations)();            // computed so far, in all slices
     int (*copies)();                // between tensors, on the device
 };
 

@@ -1,4 +1,5 @@
 #include "gpu_test.h"
+#include "pipeline/pipeline.h"
 
 // Memory of a GPU that runs short: what is freed for a graph, and what is learnt from that.
 
@@ -20,6 +21,58 @@ struct Limit {
     Limit(const Limit &) = delete;
     Limit & operator=(const Limit &) = delete;
 };
+
+/// A pipeline on the fake GPU with all parts in memory.
+std::shared_ptr<pipeline::Pipeline> text_to_image(const golden::TempFolder & folder) {
+    const golden::Case golden_case = golden::load("ldm-txt2img");
+    pipeline::LoadRequest request;
+    request.device = gpu()->name();
+    request.precision = Precision::exact;
+    request.vae_tiling = true, request.vae_tile_size = 8;  // so that the U-Net needs most
+    request.model = golden::write_layout(golden_case, "compvis", folder.path());
+    request.config = golden_case.config();
+    return pipeline::Pipeline::load(request, {});
+}
+
+struct Drawn {
+    std::vector<uint8_t> image;
+    int operations = 0;  // that the GPU computed
+};
+
+pipeline::GenerateRequest request_of(int side) {
+    const golden::Values ids = golden::input(golden::load("ldm-txt2img"), "ids");
+    const auto row = [&](std::ptrdiff_t index) {
+        pipeline::PromptTokens tokens;
+        const auto begin = ids.data.begin() + index * static_cast<std::ptrdiff_t>(ids.shape[1]);
+        tokens.chunks.push_back({{begin, begin + static_cast<std::ptrdiff_t>(ids.shape[1])}, {}});
+        return tokens;
+    };
+    pipeline::GenerateRequest request;
+    request.inputs.prompt = row(0), request.negative = row(1);
+    request.sampling.sampler = "ddim", request.sampling.steps = 4, request.sampling.seed = 3;
+    request.sampling.guidance_scale = 4;
+    request.width = request.height = side;
+    return request;
+}
+
+Drawn draw(pipeline::Pipeline & pipeline, int side) {
+    const int before = fake().operations();
+    const pipeline::GenerateResult result = pipeline.generate(request_of(side), {});
+    return {result.images[0].data, fake().operations() - before};
+}
+
+/// Two requests that wait together; the image of the last.
+Drawn draw_two(pipeline::Pipeline & pipeline, int side) {
+    Drawn out;
+    const pipeline::TogetherMember member{std::make_shared<pipeline::GenerateRequest>(request_of(side)),
+                                          {},
+                                          [&](pipeline::GenerateResult && result) { out.image = result.images[0].data; },
+                                          [](const std::exception_ptr & error) { std::rethrow_exception(error); }};
+    const int before = fake().operations();
+    pipeline.generate_together({member, member}, {});
+    out.operations = fake().operations() - before;
+    return out;
+}
 
 }  // namespace
 
@@ -83,4 +136,41 @@ TEST(room_is_made_for_every_graph_of_a_network) {
     const Limit limit(64);  // the other graph is there
     CHECK(std::isfinite(golden_unet.difference()));
     CHECK(asked == 1 && golden_unet.out != out);
+}
+
+/// Neither turns nor a large image for which the halves of guidance run one after the other slow the images that fit.
+TEST(halves_of_guidance_run_as_a_batch_where_that_fits) {
+    if (real_device()) return;
+    fake().halves(false);
+    const golden::TempFolder folder;
+    const auto model = text_to_image(folder);
+    const Drawn small = draw(*model, 32), large = draw(*model, 128), two = draw_two(*model, 32);
+    CHECK(two.operations < 2 * small.operations);  // they share calls of the U-Net
+    const Json estimate = model->estimate({128, 128, 4});
+    const uint64_t batch = estimate["unet"]["bytes"].get<uint64_t>();
+    const uint64_t weights = estimate["weights"]["unet"]["bytes"].get<uint64_t>();
+    const auto takes_turns = [&] { return model->info()["memory"] == "low"; };
+    const auto small_as_before = [&] {
+        const Drawn again = draw(*model, 32);
+        return again.operations == small.operations && again.image == small.image;
+    };
+    model->unload();
+    CHECK(small_as_before() && !takes_turns());
+    {
+        const Limit limit(batch / 2);
+        const Drawn first = draw(*model, 128);
+        CHECK(takes_turns());
+        const Drawn second = draw(*model, 128);
+        for (const Drawn & each : {first, second}) CHECK(each.image == large.image && each.operations == large.operations);
+        CHECK(small_as_before());
+        const Drawn shared = draw_two(*model, 32);
+        CHECK(shared.image == two.image && shared.operations == two.operations);
+    }
+    model->unload();
+    const Limit limit(weights + batch * 3 / 4);
+    for (int round = 0; round < 2; ++round) {
+        const Drawn halves = draw(*model, 128);
+        CHECK(halves.image == large.image && halves.operations > large.operations);
+        CHECK(small_as_before());
+    }
 }
