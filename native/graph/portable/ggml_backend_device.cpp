@@ -77,7 +77,9 @@ struct GgmlBackendDevice::Scratch {
     std::atomic<uint64_t> most{0};  // that a graph needed so far, at most
     std::atomic<bool> measuring{false};
 
-    /// One at a time, so that it does not count what another graph takes.
+    /// One at a time, so that nothing is counted twice. What other pipelines allocate meanwhile is counted too, less what they
+    /// free. `kept` is at most the bound of the graph measured. Where it is too high, a later graph may run out of memory, which
+    /// starts the count anew; where it is too low, that graph asks for memory that it has already.
     struct Measurement {
         std::atomic<bool> & running;
         const bool mine;
