@@ -200,6 +200,10 @@ const TensorInfo * TensorSource::find(std::string_view name) const {
     return found == by_name_.end() ? nullptr : &tensors_[found->second];
 }
 
+void TensorSource::advise(const TensorInfo & tensor, PageHint hint) const {
+    for (const FileRange & place : places(tensor)) place.file->advise(place.offset, place.count, hint);
+}
+
 std::vector<float> TensorSource::read_f32(const TensorInfo & tensor) const {
     if (!dtype_is_readable(tensor.dtype)) {
         throw Error(ErrorCode::model_format, name_ + ": the tensor \"" + tensor.name + "\" is stored as " + tensor.type_name() +

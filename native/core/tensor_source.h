@@ -117,8 +117,8 @@ public:
 
     /// Tells the system that these pages will not be needed again soon (after packing a weight).
     void release(const TensorInfo & tensor) const { advise(tensor, PageHint::release); }
-    /// Hints about the pages of a tensor in a mapped file; does nothing for other sources.
-    virtual void advise(const TensorInfo &, PageHint) const {}
+    /// Hints about the pages of a tensor in mapped files.
+    virtual void advise(const TensorInfo & tensor, PageHint hint) const;
 
     /// Where a tensor, or what it is computed from, lies in mapped files; empty for other sources.
     virtual std::vector<FileRange> places(const TensorInfo &) const { return {}; }

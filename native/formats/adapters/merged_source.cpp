@@ -45,9 +45,6 @@ public:
         const std::vector<float> merged = numbers(source_->tensors()[tensor.index], edit->second);
         std::memcpy(destination, merged.data(), merged.size() * sizeof(float));
     }
-    void advise(const TensorInfo & tensor, PageHint hint) const override {
-        source_->advise(source_->tensors()[tensor.index], hint);
-    }
     std::vector<FileRange> places(const TensorInfo & tensor) const override {
         return source_->places(source_->tensors()[tensor.index]);
     }

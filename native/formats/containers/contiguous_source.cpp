@@ -38,10 +38,6 @@ void ContiguousSource::read(const TensorInfo & tensor, void * destination) const
     if (!bytes.empty()) std::memcpy(destination, bytes.data(), bytes.size());
 }
 
-void ContiguousSource::advise(const TensorInfo & tensor, PageHint hint) const {
-    file_->advise(offsets_.at(tensor.index), tensor.bytes, hint);
-}
-
 std::vector<FileRange> ContiguousSource::places(const TensorInfo & tensor) const {
     return {{file_, offsets_.at(tensor.index), tensor.bytes}};
 }

@@ -12,7 +12,6 @@ class ContiguousSource : public TensorSource {
 public:
     Span<const uint8_t> view(const TensorInfo & tensor) const override;
     void read(const TensorInfo & tensor, void * destination) const override;
-    void advise(const TensorInfo & tensor, PageHint hint) const override;
     std::vector<FileRange> places(const TensorInfo & tensor) const override;
     void check_files() const override { file_->check(); }
 

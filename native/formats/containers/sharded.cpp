@@ -44,7 +44,6 @@ public:
     void read(const TensorInfo & tensor, void * destination) const override {
         shard_of(tensor).read(inside(tensor), destination);
     }
-    void advise(const TensorInfo & tensor, PageHint hint) const override { shard_of(tensor).advise(inside(tensor), hint); }
     std::vector<FileRange> places(const TensorInfo & tensor) const override { return shard_of(tensor).places(inside(tensor)); }
     void check_files() const override {
         for (const auto & shard : shards_) shard.second->check_files();

@@ -80,10 +80,6 @@ public:
         }
     }
 
-    void advise(const TensorInfo & tensor, PageHint hint) const override {
-        const Place & place = places_.at(tensor.index);
-        file_->advise(place.offset, place.extent, hint);
-    }
     std::vector<FileRange> places(const TensorInfo & tensor) const override {
         const Place & place = places_.at(tensor.index);
         return {{file_, place.offset, place.extent}};

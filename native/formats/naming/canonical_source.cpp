@@ -180,13 +180,6 @@ void MappedSource::read_scaled_rows(const TensorRecipe & recipe, float * out) co
     }
 }
 
-void MappedSource::advise(const TensorInfo & tensor, PageHint hint) const {
-    // A part of a stored tensor is dropped with the whole: what others still use of it is read again.
-    for (const RowSlice & slice : recipes_[tensor.index].rows) {
-        if (hint != PageHint::release || is_whole(slice)) slice.source->advise(tensor_of(slice), hint);
-    }
-}
-
 std::vector<FileRange> MappedSource::places(const TensorInfo & tensor) const {
     std::vector<FileRange> all;
     for (const RowSlice & slice : recipes_[tensor.index].rows) {

@@ -37,7 +37,6 @@ public:
 
     Span<const uint8_t> view(const TensorInfo & tensor) const override;
     void read(const TensorInfo & tensor, void * destination) const override;
-    void advise(const TensorInfo & tensor, PageHint hint) const override;
     std::vector<FileRange> places(const TensorInfo & tensor) const override;
     void check_files() const override;
     std::string metadata_json() const override { return metadata_; }

@@ -146,7 +146,7 @@ private:
     MemoryClaim::Total claims_;
     double load_ms_ = 0;
     ReadAhead read_ahead_;
-    std::chrono::steady_clock::time_point used_;  // when a part was last prepared
+    std::chrono::steady_clock::time_point used_;  // when a part last began or ended
     std::function<void(const JobContext &)> before_use_;
     MeasureGraph measure_graph_;
 

@@ -259,6 +259,31 @@ TEST(sdxl_named_as_in_stable_diffusion_cpp) {
     }
 }
 
+TEST(rows_of_a_tensor_lie_where_they_are_read) {
+    const golden::TempFolder folder;
+    golden::write_safetensors(folder / "t.safetensors",
+                              {golden::formula_tensor("a", {4, 2}), golden::formula_tensor("b", {3, 2})});
+    const latent::TensorSourcePtr source = latent::formats::open_model_file(folder / "t.safetensors");
+    const size_t a = source->find("a")->index, b = source->find("b")->index;
+    const latent::formats::MappedSource mapped("m", {{"part", {2, 2}, {{source, a, 1, 3}}, false},
+                                                     {"joined", {5, 2}, {{source, a, 2, 4}, {source, b, 0, 3}}, false},
+                                                     {"turned", {2, 4}, {{source, a, 0, 4}}, true}});
+    const auto bytes_at = [&](const char * name) {
+        std::vector<uint8_t> bytes;
+        for (const latent::FileRange & place : mapped.places(*mapped.find(name)))
+            bytes.insert(bytes.end(), place.file->data() + place.offset, place.file->data() + place.offset + place.count);
+        return bytes;
+    };
+    for (const char * name : {"part", "joined"}) {
+        const TensorInfo & tensor = *mapped.find(name);
+        std::vector<uint8_t> read(static_cast<size_t>(tensor.bytes));
+        mapped.read(tensor, read.data());
+        CHECK(bytes_at(name) == read);
+    }
+    const latent::Span<const uint8_t> whole = source->view(source->tensors()[a]);
+    CHECK(bytes_at("turned") == std::vector<uint8_t>(whole.begin(), whole.end()));
+}
+
 TEST(recipes_that_do_not_fit_are_refused) {
     const golden::TempFolder folder;
     golden::write_safetensors(folder / "t.safetensors", {golden::formula_tensor("a", {4, 2}), golden::formula_tensor("b", {3})});
