@@ -65,7 +65,17 @@ namespace {
 using latent::backend::float32_products;
 using latent::backend::ggml_abi;
 
-thread_local std::string last_message;
+/// Text that needs no destructor: the last device of a process is closed after those of thread-local objects have run.
+struct Message {
+    char text[1024];
+
+    Message & operator=(const std::string & from) noexcept {
+        text[from.copy(text, sizeof text - 1)] = 0;
+        return *this;
+    }
+};
+
+thread_local Message last_message;
 void (*host_log)(int32_t level, const char * text) = nullptr;
 
 void pass_log(ggml_log_level level, const char * text, void *) {
@@ -126,9 +136,9 @@ int guarded(const Function & function) noexcept {
 template <typename Function>
 int attempt(Gpu & gpu, const Function & function) noexcept {
     last_message = gpu.failure();
-    if (!last_message.empty()) return LATENT_BACKEND_FAILED;
+    if (*last_message.text) return LATENT_BACKEND_FAILED;
     const int status = guarded(function);
-    if (status == LATENT_BACKEND_FAILED) gpu.fail(last_message);
+    if (status == LATENT_BACKEND_FAILED) gpu.fail(last_message.text);
     return status;
 }
 
@@ -185,7 +195,7 @@ void close_backend(Gpu & gpu) {
 }
 
 const char * last_error() {
-    return last_message.c_str();
+    return last_message.text;
 }
 
 int device_count(int32_t * count) {
@@ -219,7 +229,7 @@ int device_open(int32_t index, latent_backend_device ** out) {
         if (!gpu.backend) open_backend(*device);
     });
     if (status == LATENT_BACKEND_OUT_OF_MEMORY && !gpu.opened) {  // ggml keeps the GPU as it is, half set up
-        gpu.fail(last_message);
+        gpu.fail(last_message.text);
         return LATENT_BACKEND_FAILED;
     }
     if (status != LATENT_BACKEND_OK) return status;
@@ -286,13 +296,13 @@ int compute(latent_backend_device * device, ggml_cgraph * graph, int32_t first, 
     });
     if (status != LATENT_BACKEND_OUT_OF_MEMORY) return status;
     // Commands that were recorded before the exception must not be submitted with the next graph.
-    const std::string message = last_message;
+    const std::string message = last_message.text;
     const int reopened = attempt(gpu, [&] {
         close_backend(gpu);
         open_backend(*device);
     });
     if (reopened != LATENT_BACKEND_OK) {
-        gpu.fail(last_message);
+        gpu.fail(last_message.text);
         return LATENT_BACKEND_FAILED;
     }
     last_message = message;
