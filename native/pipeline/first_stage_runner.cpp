@@ -62,7 +62,7 @@ StagePlan FirstStageRunner::plan_to_run(const std::function<StagePlan()> & plan)
     try {
         return plan();
     } catch (const Error & error) {
-        if (error.code() != ErrorCode::out_of_memory || !residency_.take_turns(*network_)) throw;
+        if (error.code() != ErrorCode::out_of_memory || !residency_.on_shortage(*network_)) throw;
     }
     return plan();
 }

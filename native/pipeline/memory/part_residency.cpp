@@ -27,7 +27,7 @@ PartResidency::PartResidency(graph::DevicePtr device, Options options, MemoryCla
 
 void PartResidency::add(models::Network & network) {
     parts_.push_back(&network);
-    network.on_shortage([this, &network] { return take_turns(network); });
+    network.on_shortage([this, &network] { return on_shortage(network); });
 }
 
 void PartResidency::accompany(const models::Network & network, const models::Network & host) {
@@ -48,6 +48,14 @@ void PartResidency::settle() {
     const uint64_t bound = options_.max_bytes, budget = working_budget(bound, 0, device_->available());
     one_part_at_a_time_ = settled_turns_ =
         options_.memory == "low" || (options_.memory == "auto" && (heap > budget || (bound && heap + largest_mapped > bound)));
+}
+
+// Memory "fast" keeps graphs for the next image, but a slower one is better than none.
+bool PartResidency::on_shortage(const models::Network & network) {
+    if (!keeps_all()) return take_turns(network);
+    const bool freed = free_graphs_beside(network);
+    if (freed) refresh_usage();
+    return freed;
 }
 
 // Weights may be read again from a file at any time. The host's memory is the system's to give, which drops mapped weights
@@ -79,9 +87,23 @@ void PartResidency::load(const JobContext & job) {
     uint64_t total = 0, done = 0;
     for (models::Network * network : parts_) total += network->weights().bytes();
     for (models::Network * network : parts_) {
-        if (!network->weights().loaded()) network->weights().load(job, done, total);
+        if (!network->weights().loaded()) load_weights(*network, job, done, total);
+        if (one_part_at_a_time_) return;
         done += network->weights().bytes();
     }
+    refresh_usage();
+}
+
+/// With the memory of the other parts where it does not fit beside them after all: a driver may report memory as free that is
+/// not, and other programs use a GPU too.
+void PartResidency::load_weights(models::Network & network, const JobContext & job, uint64_t done, uint64_t total) {
+    try {
+        network.weights().load(job, done, total);
+        return;
+    } catch (const Error & error) {
+        if (error.code() != ErrorCode::out_of_memory || !on_shortage(network)) throw;
+    }
+    network.weights().load(job, done, total);
     refresh_usage();
 }
 
@@ -99,7 +121,7 @@ void PartResidency::prepare(models::Network & network, const JobContext & job) {
     network.weights().check_files();
     if (network.weights().loaded()) return;
     const auto start = std::chrono::steady_clock::now();
-    network.weights().load(job);
+    load_weights(network, job);
     load_ms_ += std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
     refresh_usage();
 }
@@ -120,15 +142,23 @@ void PartResidency::read_ahead() {
 /// frees their weights too.
 void PartResidency::make_room_for(const models::Network & network) {
     if (keeps_all()) return;
-    bool freed = false;
+    const bool freed = free_graphs_beside(network);
     for (models::Network * other : parts_) {
         if (other == &network || !other->weights().loaded() || is_host(network, *other)) continue;
-        freed = freed || other->runner().bytes() > 0;
-        other->runner().clear();
         other->weights().rest();
         if (one_part_at_a_time_) other->weights().unload();
     }
     if (freed) trim_heap();
+}
+
+bool PartResidency::free_graphs_beside(const models::Network & network) {
+    bool freed = false;
+    for (models::Network * other : parts_) {
+        if (other == &network || is_host(network, *other)) continue;
+        freed = freed || other->runner().bytes() > 0;
+        other->runner().clear();
+    }
+    return freed;
 }
 
 void PartResidency::run_finite(models::Network & network, const std::function<Span<const float>()> & run) {

@@ -52,9 +52,8 @@ public:
     void accompany(const models::Network & network, const models::Network & host);
     /// Decides whether parts take turns in memory.
     void settle();
-    /// From now on parts take turns, so that this one, which does not fit beside the weights of the others, has their memory. For
-    /// devices with their own memory and memory "auto"; false if there is nothing to gain.
-    bool take_turns(const models::Network & network);
+    /// Frees memory for a part whose weights or graph do not fit; false if there is none to free.
+    bool on_shortage(const models::Network & network);
     /// For plans that are not run: another limit, and bytes that are in use now but would be free.
     void suppose(uint64_t max_bytes, uint64_t spare);
 
@@ -66,7 +65,7 @@ public:
     /// Whether calls are kept small, as memory "low" asks for. Where parts take turns only since one did not fit, a device
     /// without a limit shows which calls fit.
     bool saves_memory() const { return options_.max_bytes ? one_part_at_a_time_ : settled_turns_; }
-    /// Whether nothing is released.
+    /// Whether nothing is released while memory suffices.
     bool keeps_all() const { return options_.memory == "fast" && !options_.max_bytes && !one_part_at_a_time_; }
 
     /// Reads the weights of all parts, unless they take turns, and lets the system read ahead those that are mapped. Throws
@@ -131,7 +130,13 @@ private:
     static void set_float32(models::Network & network, bool on);
     /// Asks for the stored weights of all parts: they may not be in the page cache yet, or no longer.
     void read_ahead();
+    /// From now on parts take turns, so that this one, which does not fit beside the weights of the others, has their memory. For
+    /// devices with their own memory and memory "auto"; false if there is nothing to gain.
+    bool take_turns(const models::Network & network);
+    void load_weights(models::Network & network, const JobContext & job, uint64_t done = 0, uint64_t total = 0);
     void make_room_for(const models::Network & network);
+    /// Of parts that do not stay in memory while this one runs; whether there were any.
+    bool free_graphs_beside(const models::Network & network);
     /// Whether `other` stays in memory while `network` runs.
     bool is_host(const models::Network & network, const models::Network & other) const;
 

@@ -23,11 +23,12 @@ struct Limit {
 };
 
 /// A pipeline on the fake GPU with all parts in memory.
-std::shared_ptr<pipeline::Pipeline> text_to_image(const golden::TempFolder & folder) {
+std::shared_ptr<pipeline::Pipeline> text_to_image(const golden::TempFolder & folder, const std::string & memory = "auto") {
     const golden::Case golden_case = golden::load("ldm-txt2img");
     pipeline::LoadRequest request;
     request.device = gpu()->name();
     request.precision = Precision::exact;
+    request.memory = memory;
     request.vae_tiling = true, request.vae_tile_size = 8;  // so that the U-Net needs most
     request.model = golden::write_layout(golden_case, "compvis", folder.path());
     request.config = golden_case.config();
@@ -61,15 +62,15 @@ Drawn draw(pipeline::Pipeline & pipeline, int side) {
     return {result.images[0].data, fake().operations() - before};
 }
 
-/// Two requests that wait together; the image of the last.
-Drawn draw_two(pipeline::Pipeline & pipeline, int side) {
+/// Requests that wait together; the image of the last.
+Drawn draw_together(pipeline::Pipeline & pipeline, int side, size_t count) {
     Drawn out;
     const pipeline::TogetherMember member{std::make_shared<pipeline::GenerateRequest>(request_of(side)),
                                           {},
                                           [&](pipeline::GenerateResult && result) { out.image = result.images[0].data; },
                                           [](const std::exception_ptr & error) { std::rethrow_exception(error); }};
     const int before = fake().operations();
-    pipeline.generate_together({member, member}, {});
+    pipeline.generate_together(std::vector<pipeline::TogetherMember>(count, member), {});
     out.operations = fake().operations() - before;
     return out;
 }
@@ -144,7 +145,7 @@ TEST(halves_of_guidance_run_as_a_batch_where_that_fits) {
     fake().halves(false);
     const golden::TempFolder folder;
     const auto model = text_to_image(folder);
-    const Drawn small = draw(*model, 32), large = draw(*model, 128), two = draw_two(*model, 32);
+    const Drawn small = draw(*model, 32), large = draw(*model, 128), two = draw_together(*model, 32, 2);
     CHECK(two.operations < 2 * small.operations);  // they share calls of the U-Net
     const Json estimate = model->estimate({128, 128, 4});
     const uint64_t batch = estimate["unet"]["bytes"].get<uint64_t>();
@@ -163,7 +164,7 @@ TEST(halves_of_guidance_run_as_a_batch_where_that_fits) {
         const Drawn second = draw(*model, 128);
         for (const Drawn & each : {first, second}) CHECK(each.image == large.image && each.operations == large.operations);
         CHECK(small_as_before());
-        const Drawn shared = draw_two(*model, 32);
+        const Drawn shared = draw_together(*model, 32, 2);
         CHECK(shared.image == two.image && shared.operations == two.operations);
     }
     model->unload();
@@ -173,4 +174,55 @@ TEST(halves_of_guidance_run_as_a_batch_where_that_fits) {
         CHECK(halves.image == large.image && halves.operations > large.operations);
         CHECK(small_as_before());
     }
+}
+
+/// Weights are read before any graph is built, so that memory may already be short then.
+TEST(parts_take_turns_where_their_weights_do_not_fit_together) {
+    if (real_device()) return;
+    const golden::TempFolder folder;
+    const auto model = text_to_image(folder);
+    const Drawn expected = draw(*model, 32);
+    const auto weights = model->estimate({32, 32, 4})["weights"];
+    uint64_t all = 0, largest = 0;
+    for (const auto & [part, each] : weights.items()) {
+        const uint64_t bytes = each["bytes"].get<uint64_t>();
+        all += bytes, largest = std::max(largest, bytes);
+    }
+    model->unload();
+    Tower other(gpu(), 64);  // another program's memory
+    other.store.load({});
+    for (const bool hidden : {false, true}) {
+        const Limit limit(all - 1, hidden);
+        const golden::TempFolder own;
+        const auto small = text_to_image(own);
+        CHECK(small->info()["memory"] == "low");
+        CHECK(draw(*small, 32).image == expected.image);
+    }
+    {
+        const Limit limit(largest / 2, true);  // alone it does not fit either
+        const golden::TempFolder own;
+        CHECK_THROWS(text_to_image(own), ErrorCode::out_of_memory);
+    }
+    draw(*model, 32);
+    model->unload();
+    const Limit limit(all - 1, true);  // since it was loaded
+    CHECK(draw(*model, 32).image == expected.image);
+    CHECK(model->info()["memory"] == "low");
+}
+
+/// Requests that wait together for a call that does not fit share smaller ones.
+TEST(shared_calls_that_do_not_fit_become_smaller) {
+    if (real_device()) return;
+    const golden::TempFolder folder;
+    const auto model = text_to_image(folder, "fast");
+    const Drawn alone = draw(*model, 128), shared = draw_together(*model, 128, 8);
+    CHECK(shared.operations < 8 * alone.operations);
+    const Json estimate = model->estimate({128, 128, 4});
+    const uint64_t one = estimate["unet"]["bytes"].get<uint64_t>();
+    const uint64_t decoder = estimate["stages"]["decode"]["compute"].get<uint64_t>();
+    model->unload();
+    draw(*model, 32);
+    const Limit limit(3 * one + decoder, true);
+    const Drawn again = draw_together(*model, 128, 8);
+    CHECK(again.image == alone.image && again.operations > shared.operations);
 }
