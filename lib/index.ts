@@ -31,6 +31,7 @@ export {
   setLogger,
   type Bandwidth,
   type Peak,
+  type GetDevicesOptions,
   type PeakOptions,
   type Versions,
 } from './api/devices.js'

@@ -893,13 +893,24 @@ export declare interface GenerateWarning {
 }
 
 /**
- * The available devices, always including the CPU. Devices that cannot be used have the reason in `refused`. GPUs are listed if their library is installed
+ * The available devices, with the CPU as the last. Devices that cannot be used have the reason in `refused`. GPUs are listed if their library is installed
  * (docs/gpu.md); the first call tests each library in a child process, which takes a second or two.
  */
-export declare function getDevices(): Promise<Device[]>;
+export declare function getDevices(options?: GetDevicesOptions): Promise<Device[]>;
+
+/** Options of {@link getDevices}. */
+export declare interface GetDevicesOptions {
+    /** Only devices of this type. Libraries and drivers of the others are not loaded. */
+    type?: 'cpu' | GpuKind;
+}
 
 /** Description of the loaded engine. */
 export declare function getVersions(): Versions;
+
+declare type GpuKind = (typeof gpuKinds)[number];
+
+/** Kinds of devices with a library of their own. */
+declare const gpuKinds: readonly ["cuda", "vulkan", "metal"];
 
 /** A second pass at a larger size: either `scale`, or `width` and `height`. */
 export declare interface HiresOptions {

@@ -1,18 +1,32 @@
-import { prepareGpus } from '../model/gpu.js'
+import { gpuKinds, prepareGpus, type GpuKind } from '../model/gpu.js'
 import { runJob } from '../native/job.js'
 import { addon, guarded } from '../native/call.js'
 import { shared } from '../options/common.js'
-import { integer, number, readOptions, type Options } from '../options/option.js'
+import { choice, integer, number, readOptions, type Options } from '../options/option.js'
 import type { CallOptions, Device, Logger } from '../types.js'
 import { invalidType, show } from '../options/validate.js'
 
+/** Options of {@link getDevices}. */
+export interface GetDevicesOptions {
+  /** Only devices of this type. Libraries and drivers of the others are not loaded. */
+  type?: 'cpu' | GpuKind
+}
+
+const listOptions = {
+  type: choice({ names: ['cpu', ...gpuKinds] as const, flag: 'latent devices lists all' }),
+} satisfies Options<GetDevicesOptions>
+
 /**
- * The available devices, always including the CPU. Devices that cannot be used have the reason in `refused`. GPUs are listed if their library is installed
+ * The available devices, with the CPU as the last. Devices that cannot be used have the reason in `refused`. GPUs are listed if their library is installed
  * (docs/gpu.md); the first call tests each library in a child process, which takes a second or two.
  */
-export async function getDevices(): Promise<Device[]> {
-  await prepareGpus()
-  return JSON.parse(guarded(() => addon().getDevices())) as Device[]
+export async function getDevices(options?: GetDevicesOptions): Promise<Device[]> {
+  const { type } = readOptions(listOptions, options, 'getDevices()', undefined)
+  await prepareGpus(
+    undefined,
+    gpuKinds.filter((kind) => type === undefined || kind === type),
+  )
+  return JSON.parse(guarded(() => (type === undefined ? addon().getDevices() : addon().getDevices(type)))) as Device[]
 }
 
 /** Versions and abilities of the engine. */

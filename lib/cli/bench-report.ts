@@ -9,6 +9,7 @@ import {
   type Bandwidth,
   type Device,
   type GenerateOptions,
+  type GetDevicesOptions,
   type Kernels,
   type LoraReport,
   type OperationTime,
@@ -98,7 +99,7 @@ export interface Report {
  */
 export async function deviceMemory(
   onCpu: boolean,
-  list: () => Promise<Device[]> = getDevices,
+  list: () => Promise<Device[]>,
 ): Promise<{ sample: (id: string) => Promise<void>; peak: () => number | undefined }> {
   const before = onCpu ? [] : await list()
   let peak: number | undefined
@@ -182,8 +183,8 @@ function reachable(
 
 /** The sets that the engine uses on the CPU. Throws if the environment names an unknown one. */
 export async function chosenKernels(): Promise<Kernels> {
-  const { kernels } = (await getDevices()).find(({ type }) => type === 'cpu')!
-  return kernels!
+  const [cpu] = await getDevices({ type: 'cpu' })
+  return cpu!.kernels!
 }
 
 /** The names of the adapters, and the number of layers they change. */
@@ -203,10 +204,12 @@ export async function measure(values: BenchValues, model: string | undefined, io
   const request = { ...load, ...readOptionFlags(sizeOptions, values), ...guidance, onProgress: bar.update }
   const estimate = await estimateMemory(source, request).finally(bar.clear)
   // A GPU's are not measured.
-  const onCpu = /^(auto|cpu)$/.test(values.device ?? 'auto')
+  const device = values.device ?? 'auto'
+  const onCpu = /^(auto|cpu)$/.test(device)
   const threads = { signal, ...readOptionFlags(pick(loadOptions, 'threads'), values) }
   const peak = onCpu ? await measurePeak(threads) : []
-  const taken = await deviceMemory(onCpu)
+  const type = device.split(':')[0] as GetDevicesOptions['type'] // the only kind whose library this process loads
+  const taken = await deviceMemory(onCpu, () => getDevices({ type }))
   const [loadMs, pipe] = await timed(() => DiffusionPipeline.load(source, load))
   await using held = pipe
   const f32 = peak.find(({ format }) => format === 'f32') // text encoders stay in float32

@@ -214,9 +214,9 @@ async function prepareKind(kind: GpuKind, signal: AbortSignal | undefined): Prom
   }
 }
 
-/** All of them. */
-export async function prepareGpus(signal?: AbortSignal): Promise<void> {
-  await Promise.all(gpuKinds.map((kind) => prepareKind(kind, signal)))
+/** All of them, or some. */
+export async function prepareGpus(signal?: AbortSignal, kinds: readonly GpuKind[] = gpuKinds): Promise<void> {
+  await Promise.all(kinds.map((kind) => prepareKind(kind, signal)))
 }
 
 /** The one that `device` needs. Throws a DeviceError if it is not installed. */

@@ -267,8 +267,8 @@ export interface DeviceCheckResult {
 export interface NativeAddon {
   /** JSON: { version, ggml, cpu: { brand, features: string[], cores }, backends: string[] } */
   versions(): string
-  /** JSON: Device[] */
-  getDevices(): string
+  /** JSON: Device[], of all kinds or one ('cpu', 'cuda' ...). */
+  getDevices(kind?: string): string
   /** Path of the library for devices of this kind ('cuda', 'vulkan', 'metal'), and the reason not to load it ('' if it may be loaded), which its devices report. */
   setGpuLibrary(kind: string, path: string, refused: string): void
   /** From now on this device of getDevices() is refused for the reason; '': no longer. */

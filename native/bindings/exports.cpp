@@ -59,7 +59,8 @@ Napi::Value versions(const Napi::CallbackInfo & info) {
 Napi::Value get_devices(const Napi::CallbackInfo & info) {
     return guarded(info.Env(), [&] {
         Json devices = Json::array();
-        for (const graph::DeviceInfo & device : graph::list_devices()) {
+        const std::string kind = info.Length() > 0 ? string_argument(info, 0, "kind") : "";
+        for (const graph::DeviceInfo & device : graph::list_devices(kind)) {
             devices.push_back({{"id", device.name},
                                {"type", device.kind},
                                {"name", device.description},

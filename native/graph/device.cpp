@@ -77,9 +77,10 @@ Found find(const std::string & name) {
 Device::Device(std::string name, std::string kind, int threads)
     : name_(std::move(name)), kind_(std::move(kind)), threads_(threads > 0 ? threads : usable_cores()) {}
 
-std::vector<DeviceInfo> list_devices() {
+std::vector<DeviceInfo> list_devices(const std::string & kind) {
     std::vector<DeviceInfo> all;
     for (const DeviceSource & source : device_sources()) {
+        if (!kind.empty() && source.kind != kind) continue;
         for (DeviceInfo & info : devices_of(source)) all.push_back(std::move(info));
     }
     return all;

@@ -74,8 +74,9 @@ private:
 
 using DevicePtr = std::shared_ptr<Device>;
 
-/// Every device of this build and machine, unusable ones with the reason. The CPU is always listed, as the last.
-std::vector<DeviceInfo> list_devices();
+/// Every device of this build and machine, unusable ones with the reason. The CPU is always listed, as the last. With a kind,
+/// only its devices, and no driver of another kind is started.
+std::vector<DeviceInfo> list_devices(const std::string & kind = "");
 
 /// The kinds of devices that have a library, and the CPU. Loads nothing.
 std::vector<std::string> device_kinds();

@@ -1,6 +1,6 @@
 /** Pipelines on a machine with GPUs, played by the library of the native tests: little memory, several threads. */
 import { execFile } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { fakeGpuLibrary } from '../helpers/fake-gpu'
@@ -111,6 +111,30 @@ if (!fakeGpuLibrary) {
     expect(stages.length).toBeGreaterThan(5)
     expect(peakDeviceBytes).toBeGreaterThan(12e6) // the weights are 9.7 MB
     expect(peakDeviceBytes).toBeLessThan(40e6)
+  })
+
+  // What the dynamic linker says that it opens, in this process and its children.
+  const linux = process.platform === 'linux' ? test : test.skip
+  linux.each([
+    ['vulkan:1', { vulkan: true, metal: false }],
+    ['cpu', { vulkan: false, metal: false }],
+  ])('latent bench --device %s loads no library of another kind', async (device, expected) => {
+    const cli = path.join(__dirname, '..', '..', 'dist', 'cli', 'main.js')
+    const logs = mkdtempSync(path.join(folder, 'linker-'))
+    const libraries = { vulkan: path.join(logs, 'latent-vulkan.so'), metal: path.join(logs, 'latent-metal.so') }
+    for (const each of Object.values(libraries)) copyFileSync(fakeGpuLibrary!, each)
+    await node([cli, 'bench', '--device', device, '--repeats', '1', '--json'], {
+      LATENT_VULKAN_LIBRARY: libraries.vulkan,
+      LATENT_METAL_LIBRARY: libraries.metal,
+      LD_DEBUG: 'files',
+      LD_DEBUG_OUTPUT: path.join(logs, 'log'),
+    })
+    const said = readdirSync(logs)
+      .filter((name) => name.startsWith('log.'))
+      .map((name) => readFileSync(path.join(logs, name), 'utf8'))
+      .join('')
+    expect(said).toContain('latent.node')
+    expect({ vulkan: said.includes(libraries.vulkan), metal: said.includes(libraries.metal) }).toEqual(expected)
   })
 
   test('worker threads on one GPU and on two: each has the image, and a lost GPU is only lost', async () => {
