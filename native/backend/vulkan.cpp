@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "backend/backend_start.h"
+#include "backend/vulkan_loader.h"
 
 namespace latent::backend {
 namespace {
@@ -83,6 +84,7 @@ ggml_backend_reg_t start() {
     if (std::getenv("LATENT_VULKAN_FLOAT32")) {
         for (const char * name : roundings) set_variable(name);
     }
+    require_vulkan_loader();
     ggml_backend_vk_get_device_count();  // throws the reason, which ggml_backend_vk_reg() only logs
     return ggml_backend_vk_reg();
 }

@@ -1,7 +1,6 @@
 # latent-vulkan.so, latent-metal.dylib (.dll): a ggml backend with its own copy of ggml's base library
 # behind a C function table (native/backend), one exported function. The engine loads it at run time,
 # so the addon does not depend on a driver and a build without it is complete.
-option(LATENT_VULKAN "Build the Vulkan backend, latent-vulkan.so (needs glslc, SPIRV-Headers and Vulkan-Hpp)" OFF)
 option(LATENT_METAL "Build the Metal backend, latent-metal.dylib (macOS)" OFF)
 
 # ggml's functions are extern "C" and throw here (backend_module.cpp). With /EHsc, which CMake sets,
@@ -21,6 +20,9 @@ function(ggml_add_backend_library backend)
   latent_c_functions_throw(${backend})
   if(NOT MSVC)
     target_compile_options(${backend} PRIVATE -w)
+  endif()
+  if(backend STREQUAL "ggml-vulkan" AND NOT LATENT_VULKAN_SHADERS)
+    cmake_language(DEFER CALL latent_vulkan_shaders)
   endif()
 endfunction()
 
@@ -50,25 +52,7 @@ function(latent_backend_output name)
   endforeach()
 endfunction()
 
-if(LATENT_VULKAN)
-  find_package(Vulkan QUIET)
-  if(DEFINED ENV{VULKAN_SDK})
-    list(APPEND CMAKE_PREFIX_PATH "$ENV{VULKAN_SDK}")
-  endif()
-  find_package(SPIRV-Headers CONFIG QUIET)
-  if(NOT Vulkan_FOUND OR NOT Vulkan_GLSLC_EXECUTABLE OR NOT SPIRV-Headers_FOUND)
-    message(FATAL_ERROR "The Vulkan backend needs the Vulkan headers and loader, glslc and SPIRV-Headers: "
-      "'apt install libvulkan-dev glslc spirv-headers', or the Vulkan SDK (docs/gpu.md).")
-  endif()
-  add_subdirectory("${_ggml}/src/ggml-vulkan" "${CMAKE_BINARY_DIR}/ggml-vulkan" EXCLUDE_FROM_ALL)
-  # Vulkan-Hpp before 1.3.272 lacks one structure that ggml names. MSVC has no #include_next, and its SDKs are newer.
-  if(NOT MSVC)
-    target_include_directories(ggml-vulkan BEFORE PRIVATE "${CMAKE_CURRENT_LIST_DIR}/vulkan-headers")
-  endif()
-  latent_backend_module(vulkan "${PROJECT_SOURCE_DIR}/native/backend/vulkan.cpp")
-  target_link_libraries(latent_vulkan PRIVATE ggml-vulkan Vulkan::Vulkan)
-  latent_backend_output(vulkan)
-endif()
+include(native/cmake/vulkan.cmake)
 
 if(LATENT_METAL)
   set(GGML_METAL_EMBED_LIBRARY ON)  # the shaders are compiled by the system when the backend starts
