@@ -2,11 +2,12 @@
 /**
  * Runs the golden tests and the embedded model on a Vulkan device, and compares its picture with the CPU's.
  *
- *   node scripts/check-vulkan.mjs [--make] [--required] [--driver system | FILE.json] [--cache FOLDER] [--build FOLDER] [--fast]
+ *   node scripts/check-vulkan.mjs [--make | --library FILE] [--required] [--driver system | FILE.json] [--cache FOLDER] [--build FOLDER] [--fast]
  *
  * --make first builds the library and the tests with only the shaders that networks use (scripts/glslc-used.sh), and leaves out the tests that take longest. It
  * has a build folder of its own, build-vulkan, whose library nothing else loads. Otherwise both must be in --build:
- * `npm run build:native -- -- -DLATENT_VULKAN=ON`, `npm run test:native -- --only graph,backend`. By default the driver is Mesa's software driver, of version 25 or
+ * `npm run build:native -- -- -DLATENT_VULKAN=ON`, `npm run test:native -- --only graph,backend`. --library lists the devices of this library and compares the
+ * picture alone. By default the driver is Mesa's software driver, of version 25 or
  * later: that of the system, or of the backports of the Debian release that runs this, unpacked beside the system; Debian 12's own one corrupts memory under
  * ggml. --driver names the description of another one, or takes the system's GPU. --fast computes with 16-bit operands, as users do; the default is float32,
  * whose shaders a software driver compiles faster. Compiled shaders are kept in --cache.
@@ -125,6 +126,14 @@ function runTests(folder, tests) {
   }
 }
 
+/** Lists the devices and tests each in a child process, as the engine does before the first use. */
+async function listDevices() {
+  const { getDevices } = await import(pathToFileURL(path.join(root, 'dist', 'index.js')).href)
+  const devices = await getDevices({ type: 'vulkan' })
+  for (const { id, name, driver, refused } of devices) console.log(`${id}: ${name}, ${driver ?? 'unknown driver'}${refused ? `: ${refused}` : ''}`)
+  if (!devices.some(({ refused }) => refused === undefined)) throw new Error('no device of the library can be used')
+}
+
 /** The largest difference of the embedded model's picture from the CPU's, in steps of 1/255. */
 async function comparePicture(fast) {
   const { DiffusionPipeline } = await import(pathToFileURL(path.join(root, 'dist', 'index.js')).href)
@@ -153,23 +162,30 @@ await main(async () => {
       driver: { type: 'string' },
       cache: { type: 'string' },
       build: { type: 'string' },
+      library: { type: 'string' },
       fast: { type: 'boolean', default: false },
     },
   })
   if (values.make && values.fast) throw new Error('--make builds the shaders of float32 alone, so it cannot be combined with --fast')
+  if (values.make && values.library) throw new Error('--make builds a library of its own, so it cannot be combined with --library')
   const build = path.resolve(values.build ?? (values.make ? path.join(root, 'build-vulkan') : buildDirectory))
   const cache = path.resolve(values.cache ?? path.join(root, 'build-vulkan-cache'))
   mkdirSync(cache, { recursive: true })
   try {
     const env = environment({ driver: values.driver, cache, fast: values.fast })
     if (values.make) make(build)
-    const library = path.join(addonFolder(build) ?? build, 'latent-vulkan.so')
-    if (!existsSync(library)) throw new Skipped('latent-vulkan.so is not built')
+    const library = path.resolve(values.library ?? path.join(addonFolder(build) ?? build, 'latent-vulkan.so'))
+    if (!existsSync(library)) throw new Skipped(`${values.library ?? 'latent-vulkan.so'} is not built`)
     Object.assign(process.env, env, { LATENT_VULKAN_LIBRARY: library })
   } catch (error) {
     if (!(error instanceof Skipped)) throw error
     if (values.required) throw new Error(`vulkan: ${error.message}`, { cause: error })
     console.log(`vulkan: skipped, ${error.message}`)
+    return
+  }
+  if (values.library) {
+    await listDevices()
+    await comparePicture(values.fast)
     return
   }
   // `operations` has f16, bf16, q8_0, q4_0 and q4_k weights.

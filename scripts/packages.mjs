@@ -14,7 +14,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { main, root } from './build-native.mjs'
 import { unfitFor, unfitLibrary } from './packages/binary.mjs'
-import { gpuLibraries, libraryManifest, platformManifest, version, writtenManifest } from './packages/manifests.mjs'
+import { gpuLibraries, gpuLibraryFile, libraryManifest, platformManifest, version, writtenManifest } from './packages/manifests.mjs'
 import { libraryName, platformHere, platforms } from './packages/platforms.mjs'
 import { stageSources } from './packages/sources.mjs'
 
@@ -81,11 +81,32 @@ const builders = {
   },
 }
 
+const allPrebuilds = path.join(root, 'prebuilds')
+
+/** Where the files of a platform's packages must be: the binary and the libraries for GPUs. `built`: those of the local build. */
+function filesOf(platform, { prebuilds = allPrebuilds, here = false }) {
+  const built = here && platform.name === platformHere()
+  const binary = built ? path.join(root, 'build', 'Release', 'latent.node') : path.join(prebuilds, platform.prebuild)
+  const libraries = gpuLibraries
+    .filter(({ platforms: all }) => all.includes(platform))
+    .map((gpu) => ({ gpu, name: `${platform.name}-${gpu.kind}`, file: path.join(path.dirname(binary), gpuLibraryFile(gpu.kind, platform)) }))
+  return { built, binary, libraries }
+}
+
+/** What a complete release has and this one lacks, as names of packages: { binaries: linux-x64 ..., libraries: linux-x64-cuda ... }. */
+export function missingFiles(options) {
+  const all = platforms.map((platform) => ({ name: platform.name, ...filesOf(platform, options) }))
+  return {
+    binaries: all.filter(({ binary }) => !existsSync(binary)).map(({ name }) => name),
+    libraries: all.flatMap(({ libraries }) => libraries.filter(({ file }) => !existsSync(file)).map(({ name }) => name)),
+  }
+}
+
 /**
  * Assembles the packages and returns { folders, missing }: their folders, the library last, because it depends on all others; and the platforms without a
- * binary. Throws if a binary does not match its package.
+ * binary. Libraries for GPUs that are not there have no package. Throws if a binary does not match its package.
  */
-export function assemble({ out = path.join(root, 'build-packages'), here = false, partial = false, only } = {}) {
+export function assemble({ out = path.join(root, 'build-packages'), prebuilds, here, partial = false, only } = {}) {
   const known = [...platforms.map(({ name }) => name), ...Object.keys(builders)]
   const unknown = only?.filter((name) => !known.includes(name)) ?? []
   if (unknown.length > 0) throw new Error(`There is no package ${unknown.join(', ')}; there are ${known.join(', ')}`)
@@ -94,8 +115,7 @@ export function assemble({ out = path.join(root, 'build-packages'), here = false
   const missing = []
   rmSync(out, { recursive: true, force: true })
   for (const platform of platforms.filter(({ name }) => wanted(name))) {
-    const built = here && platform.name === platformHere()
-    const binary = built ? path.join(root, 'build', 'Release', 'latent.node') : path.join(root, 'prebuilds', platform.prebuild)
+    const { built, binary, libraries } = filesOf(platform, { prebuilds, here })
     if (!existsSync(binary)) {
       missing.push(platform.name)
       continue
@@ -107,12 +127,9 @@ export function assemble({ out = path.join(root, 'build-packages'), here = false
     }
     check(binary, unfitFor(target, binary))
     folders.push(platformPackage(out, platform, binary))
-    for (const gpu of gpuLibraries.filter(({ platforms }) => platforms.includes(platform))) {
-      const file = `latent-${gpu.kind}${{ win32: '.dll', darwin: '.dylib' }[platform.os] ?? '.so'}`
-      const library = path.join(built ? path.dirname(binary) : path.join(root, 'prebuilds', path.dirname(platform.prebuild)), file)
-      if (!existsSync(library)) continue
-      check(library, unfitLibrary(target, library))
-      folders.push(platformPackage(out, platform, library, gpu))
+    for (const { gpu, file } of libraries.filter((each) => existsSync(each.file))) {
+      check(file, unfitLibrary(target, file))
+      folders.push(platformPackage(out, platform, file, gpu))
     }
   }
   for (const [name, build] of Object.entries(builders)) if (wanted(name)) folders.push(build(out, partial ? missing : []))

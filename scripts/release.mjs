@@ -2,10 +2,11 @@
 /**
  * Packs all packages and publishes them with one version, the library last, so that its binaries are always available.
  *
- *   node scripts/release.mjs [--publish] [--partial] [--here] [--registry URL] [--tag TAG]
+ *   node scripts/release.mjs [--publish] [--partial] [--here] [--prebuilds FOLDER] [--registry URL] [--tag TAG]
  *
  * Without --publish it is a dry run that prints what it would do. Packages that are already in the registry with the same contents are skipped, so an
- * interrupted release can be finished by running it again. --partial: without platforms that have no binary in prebuilds/. --here: with the local binary, for a
+ * interrupted release can be finished by running it again. prebuilds/ must have the binary of every platform and every library for GPUs; --partial: without those
+ * that it lacks. --here: with the local binary and libraries, for a
  * trial with a registry on this machine. In GitHub Actions (permission id-token) each package gets a provenance statement. TAG: default latest, next for
  * 1.0.0-rc.1.
  */
@@ -16,7 +17,7 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { main, root, run } from './build-native.mjs'
-import { assemble } from './packages.mjs'
+import { assemble, missingFiles } from './packages.mjs'
 import { version } from './packages/manifests.mjs'
 import { platforms } from './packages/platforms.mjs'
 
@@ -87,15 +88,18 @@ export async function release({
   registry,
   tag = /-/.test(version) ? 'next' : 'latest',
   out,
+  prebuilds,
 }) {
   const loopback = registry !== undefined && ['127.0.0.1', '[::1]', 'localhost'].includes(new URL(registry).hostname)
   if (here && really && !loopback) throw new Error('--here is for trials: publish to a registry on this machine (--registry http://127.0.0.1:...)')
   checkVersion({ trial: here || !really })
-  if (!here) run(process.execPath, ['scripts/build-ts.mjs'])
-  const { folders, missing } = assemble({ out, here, partial: partial || here })
-  if (missing.length === platforms.length) throw new Error('There is no binary in prebuilds/: npm run prebuild, or --here')
+  const { binaries, libraries } = missingFiles({ prebuilds, here })
+  if (binaries.length === platforms.length) throw new Error('There is no binary in prebuilds/: npm run prebuild, or --here')
+  const missing = [...binaries, ...libraries]
   if (missing.length > 0 && !partial && !here)
     throw new Error(`prebuilds/ has no binary for ${missing.join(', ')}: fetch them, or release without them (--partial)`)
+  if (!here) run(process.execPath, ['scripts/build-ts.mjs'])
+  const { folders } = assemble({ out, prebuilds, here, partial: partial || here })
   const packed = await packAll(out, folders)
   const options = {
     registry: registry === undefined ? [] : ['--registry', registry],
@@ -129,6 +133,7 @@ if (process.argv[1] && path.resolve(process.argv[1]) === fileURLToPath(import.me
         here: { type: 'boolean' },
         registry: { type: 'string' },
         tag: { type: 'string' },
+        prebuilds: { type: 'string' },
         out: { type: 'string', default: path.join(root, 'build-packages') },
       },
     })

@@ -17,14 +17,16 @@ function repository() {
 
 const common = () => ({ version, repository: repository(), publishConfig: { access: 'public' } })
 
-const separate = ({ os, libc }) => os === 'win32' || libc === 'glibc'
+const on = (...names) => platforms.filter(({ name }) => names.includes(name))
 
-/** The libraries for GPUs, and their platforms. */
+/** The libraries for GPUs, and their platforms: those that .github/workflows/gpu-libraries.yml builds, and a release must have. */
 export const gpuLibraries = [
-  { kind: 'cuda', what: 'The CUDA engine', platforms: platforms.filter(separate) },
-  { kind: 'vulkan', what: 'The Vulkan backend', platforms: platforms.filter(separate) },
-  { kind: 'metal', what: 'The Metal backend', platforms: platforms.filter(({ name }) => name === 'darwin-arm64') },
+  { kind: 'cuda', what: 'The CUDA engine', platforms: on('linux-arm64', 'linux-x64', 'win32-x64') },
+  { kind: 'vulkan', what: 'The Vulkan backend', platforms: on('linux-arm64', 'linux-x64', 'win32-x64') },
+  { kind: 'metal', what: 'The Metal backend', platforms: on('darwin-arm64') },
 ]
+
+export const gpuLibraryFile = (kind, { os }) => `latent-${kind}${{ win32: '.dll', darwin: '.dylib' }[os] ?? '.so'}`
 
 /** `without`: platforms without a binary in this release. */
 export function libraryManifest(without = []) {

@@ -83,6 +83,42 @@ releases('publishing different contents under the same version is refused', () =
   expect(text).toContain(`${libraryName}@${version} is already published with different contents`)
 })
 
+/** A library of this machine's format in the place of every binary, without those of `without`. */
+function fakePrebuilds(without: string[]): string {
+  const prebuilds = mkdtempSync(path.join(folder, 'prebuilds-'))
+  const program = `import { missingFiles } from './scripts/packages.mjs'
+import { gpuLibraries, gpuLibraryFile } from './scripts/packages/manifests.mjs'
+import { platforms } from './scripts/packages/platforms.mjs'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+const [prebuilds, without] = JSON.parse(process.argv[1])
+for (const platform of platforms) {
+  const libraries = gpuLibraries.filter(({ platforms: all }) => all.includes(platform))
+  const files = [[platform.name, platform.prebuild], ...libraries.map(({ kind }) => [platform.name + '-' + kind, path.join(path.dirname(platform.prebuild), gpuLibraryFile(kind, platform))])]
+  for (const [name, file] of files) {
+    if (without.includes(name)) continue
+    mkdirSync(path.dirname(path.join(prebuilds, file)), { recursive: true })
+    writeFileSync(path.join(prebuilds, file), '')
+  }
+}
+console.log(JSON.stringify(missingFiles({ prebuilds })))`
+  const told = JSON.parse(succeed(root, process.execPath, '--input-type=module', '-e', program, JSON.stringify([prebuilds, without]))) as Record<
+    string,
+    string[]
+  >
+  expect([...told.binaries!, ...told.libraries!].sort()).toEqual([...without].sort())
+  return prebuilds
+}
+
+test('a release without one of the binaries or libraries for GPUs is refused', () => {
+  for (const without of [['linux-arm64-cuda'], ['darwin-arm64-metal', 'win32-x64-vulkan'], ['linux-x64-musl']]) {
+    const { status, text } = run(root, process.execPath, 'scripts/release.mjs', '--prebuilds', fakePrebuilds(without), '--registry', registry.url)
+    expect(status).toBe(1)
+    for (const name of without) expect(text).toMatch(new RegExp(`prebuilds/ has no binary for .*${name}`))
+  }
+  expect(fakePrebuilds([])).toBeDefined() // with all of them, nothing is missing
+})
+
 test('local builds are only published to a local registry, and the tag must match the version', () => {
   const elsewhere = run(root, process.execPath, 'scripts/release.mjs', '--here', '--publish', '--registry', 'https://registry.invalid')
   expect(elsewhere).toMatchObject({ status: 1 })
