@@ -91,8 +91,8 @@ LATENT_DEVICE void write_rows(const AttentionArgs & p, const float (*o)[4], cons
         for (int j = 0; j < tiles; ++j) {
             const int column = first + j * 8 + lane % 4 * 2;
             if (column >= dim) continue;
-            *reinterpret_cast<uint32_t *>(y + static_cast<size_t>(row) * p.y_stride + column) =
-                pack<T>(o[j][half * 2] * share, o[j][half * 2 + 1] * share);
+            store(reinterpret_cast<uint32_t *>(y + static_cast<size_t>(row) * p.y_stride + column),
+                  pack<T>(o[j][half * 2] * share, o[j][half * 2 + 1] * share));
         }
     }
 }

@@ -158,21 +158,18 @@ LATENT_DEVICE float rsqrt_approx(float v) {
 LATENT_DEVICE float divide_approx(float a, float b) {
     return __fdividef(a, b);
 }
-/// Read-only data through the texture path.
+/// A value, or several as one vector; aligned.
 template <typename V>
 LATENT_DEVICE V load(const V * p) {
     return *p;
 }
+template <typename V>
+LATENT_DEVICE void store(V * p, const V & v) {
+    *p = v;
+}
 
-/// Starts a kernel on a stream; errors stay in cudaGetLastError().
-template <typename... P, typename... A>
-void launch(void (*kernel)(P...), dim3 grid, int threads, size_t shared, cudaStream_t stream, A... arguments) {
-    if (shared > 48u << 10) cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared));
-    if (LoadingKernels::on()) {
-        cudaFuncAttributes attributes;
-        (void)cudaFuncGetAttributes(&attributes, kernel);
-        return;
-    }
+template <typename... P>
+void start(void (*kernel)(P...), dim3 grid, int threads, size_t shared, cudaStream_t stream, P... arguments) {
     kernel<<<grid, threads, shared, stream>>>(arguments...);
 }
 
@@ -226,9 +223,7 @@ inline void sync_warp() {
     latent_host::sync_warp();
 }
 inline uint32_t atomic_add(uint32_t * p, uint32_t v) {
-    const uint32_t old = *p;
-    *p += v;
-    return old;
+    return latent_host::atomic_add(p, v);
 }
 inline float exp2_approx(float v) {
     return std::exp2(v);
@@ -244,13 +239,32 @@ V load(const V * p) {
     if (reinterpret_cast<uintptr_t>(p) % alignof(V)) latent_host::fail("a vector load is not aligned");
     return *p;
 }
-template <typename... P, typename... A>
-void launch(void (*kernel)(P...), dim3 grid, int threads, size_t shared, cudaStream_t stream, A... arguments) {
-    if (LoadingKernels::on()) return;
-    latent_host::launch(grid, threads, shared, stream, [=] { kernel(arguments...); });
+template <typename V>
+void store(V * p, const V & v) {
+    if (reinterpret_cast<uintptr_t>(p) % alignof(V)) latent_host::fail("a vector store is not aligned");
+    *p = v;
+}
+template <typename... P>
+void start(void (*kernel)(P...), dim3 grid, int threads, size_t shared, cudaStream_t stream, P... arguments) {
+    latent_host::launch(reinterpret_cast<const void *>(kernel), grid, threads, shared, stream, [=] { kernel(arguments...); });
 }
 
 #endif
+
+/// Starts a kernel on a stream; errors stay in cudaGetLastError().
+template <typename... P, typename... A>
+void launch(void (*kernel)(P...), dim3 grid, int threads, size_t shared, cudaStream_t stream, A... arguments) {
+    cudaFuncAttributes attributes;  // reading them loads the kernel
+    if (cudaFuncGetAttributes(&attributes, kernel) != cudaSuccess) return;
+    // Above 48 kB. Never lowered, because graphs that were captured with more may still be launched.
+    const int bytes = static_cast<int>(shared);
+    if (bytes > attributes.maxDynamicSharedSizeBytes &&
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes) != cudaSuccess) {
+        return;
+    }
+    if (LoadingKernels::on()) return;
+    start<P...>(kernel, grid, threads, shared, stream, arguments...);
+}
 
 template <typename T>
 LATENT_DEVICE void unpack(const Chunk & chunk, float * v) {
@@ -281,14 +295,14 @@ LATENT_DEVICE void load8<float>(const float * p, float * v) {
 }
 template <typename T>
 LATENT_DEVICE void store8(T * p, const float * v) {
-    *reinterpret_cast<Chunk *>(p) = packed<T>(v);
+    store(reinterpret_cast<Chunk *>(p), packed<T>(v));
 }
 template <>
 LATENT_DEVICE void store8<float>(float * p, const float * v) {
     Float4 a, b;
     LATENT_UNROLL
     for (int i = 0; i < 4; ++i) a.v[i] = v[i], b.v[i] = v[4 + i];
-    reinterpret_cast<Float4 *>(p)[0] = a, reinterpret_cast<Float4 *>(p)[1] = b;
+    store(reinterpret_cast<Float4 *>(p), a), store(reinterpret_cast<Float4 *>(p) + 1, b);
 }
 
 constexpr float kLog2e = 1.4426950408889634f;

@@ -153,7 +153,7 @@ struct Fetcher {
                 ahead[i].values(v);
                 Chunk chunk = packed<T>(v);
                 if (!in_sum(s) || weight_row[i] < 0) chunk = Chunk{{0, 0, 0, 0}};
-                *reinterpret_cast<Chunk *>(b + swizzled(first_row + i * rows_at_once, eight)) = chunk;
+                store(reinterpret_cast<Chunk *>(b + swizzled(first_row + i * rows_at_once, eight)), chunk);
             }
         }
         (void)s, (void)b;

@@ -57,6 +57,7 @@ T rounded(float v) {
     } else if constexpr (std::is_same_v<T, latent::cuda::f16>) {
         const float a = std::fabs(v);
         const uint16_t sign = std::signbit(v) ? 0x8000 : 0;
+        if (a != a) return {0x7fff};
         if (a < 6.103515625e-5f) return {static_cast<uint16_t>(sign | static_cast<uint16_t>(std::nearbyint(a * 16777216.0f)))};
         std::memcpy(&b, &a, 4);
         b += 0xfff + ((b >> 13) & 1);

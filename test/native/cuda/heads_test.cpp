@@ -56,6 +56,39 @@ TEST(engine_head_sizes) {
     }
 }
 
+/// Heads that need more shared memory than a kernel has by itself, before ones that need less of the same kernel.
+TEST(engine_heads_of_several_sizes) {
+    const Opened opened;
+    Weights weights(3);
+    TableHome home(opened.device, weights);
+    for (const int dim : {512, 200}) {
+        const std::string name = std::to_string(dim);
+        const Rows x = home.input_seq(name.c_str(), 1, 9, dim);
+        const latent_cuda_attention c{x.id, x.id, x.id, 1, 0};
+        latent_cuda_value y = -1;
+        ok(table().attention(home.program, &c, &y));
+        ok(table().output_seq(home.program, name.c_str(), y));
+    }
+#ifndef __CUDACC__
+    latent_host::unload_kernels();  // the first use of a kernel must not be in a capture
+#endif
+    ok(table().program_finish(home.program));
+    std::map<std::string, std::vector<float>> inputs;
+    Numbers numbers(4);
+    for (const int dim : {512, 200}) {
+        const std::string name = std::to_string(dim);
+        inputs[name] = as<latent::cuda::bf16>(numbers.list(static_cast<size_t>(9 * dim)));
+        ok(table().set_input(home.program, name.c_str(), inputs[name].data(), inputs[name].size()));
+    }
+    ok(table().program_run(home.program, nullptr, nullptr));
+    ExactHome exact(weights, inputs);
+    for (const int dim : {512, 200}) {
+        const std::string name = std::to_string(dim);
+        const Rows x = exact.input_seq(name.c_str(), 1, 9, dim);
+        CHECK(error_of(output_of(home.program, name.c_str()), exact.attention(x, x, x, 1).v) < 4e-3);
+    }
+}
+
 TEST(engine_heads_that_are_too_large) {
     for (const int dim : {513, 520, 1024}) {
         int status = LATENT_CUDA_OK;

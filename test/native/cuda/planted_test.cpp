@@ -26,6 +26,10 @@ enum class Plant {
     divergent,         // half of a warp in another collective
     uncommitted,       // copies that nothing waits for
     unwritten_shared,  // shared memory that nobody wrote is read
+    odd_store,         // a vector is written to an address that is not a multiple of its size
+    // Without an effect on the result here: seen where accesses to memory are watched.
+    early_write,   // shared memory is written while others may still read it
+    double_write,  // two threads write the same number of the result
 };
 
 constexpr int kSize = 64, kRow = 72, kStages = 3, kSide = 64;
@@ -77,8 +81,15 @@ void planted_kernel(const bf16 * a, const bf16 * b, float * y, int k) {
             }
         }
     }
+    if (plant == Plant::early_write) as[(steps - 1) % stages * kSize * kRow + thread] = bf16{0};
+    if (plant == Plant::odd_store) {
+        sync_threads();
+        const float zeros[8] = {};
+        store8(as + thread * 16 + 2, zeros);
+    }
     for (int i = 0; i < 2; ++i) {
         for (int j = 0; j < 4; ++j) {
+            if (plant == Plant::double_write && thread == 1 && i + j == 0) y[0] = c[0][0][0];  // and later by thread 0
             for (int e = 0; e < 4; ++e) {
                 const int row = wm + i * 16 + (e / 2 ^ (plant == Plant::wrong_place ? 1 : 0)) * 8 + lane / 4;
                 y[row * kSize + wn + j * 8 + lane % 4 * 2 + e % 2] = c[i][j][e];
@@ -124,18 +135,27 @@ void expect(const std::string & what) {
 }  // namespace
 
 TEST(planted_mistakes_are_seen) {
+#ifdef LATENT_WATCHED
+    constexpr bool watched = true;
+#else
+    constexpr bool watched = false;
+#endif
     expect<Plant::none>("");
-    expect<Plant::no_barrier>("wrong result");
-    expect<Plant::short_wait>("wrong result");
-    expect<Plant::stage_too_few>("wrong result");
+    expect<Plant::no_barrier>(watched ? "shared memory: " : "wrong result");
+    expect<Plant::short_wait>(watched ? "copy that is under way" : "wrong result");
+    expect<Plant::stage_too_few>(watched ? "shared memory: " : "wrong result");
     expect<Plant::wrong_row>("wrong result");
     expect<Plant::wrong_place>("wrong result");
     expect<Plant::outside>("outside shared memory");
     expect<Plant::misaligned>("not aligned");
     expect<Plant::ended_early>("a thread ended while others wait");
     expect<Plant::divergent>("different collectives");
-    expect<Plant::uncommitted>("not committed");
+    expect<Plant::uncommitted>(watched ? "copy that is under way" : "not committed");
     expect<Plant::unwritten_shared>("wrong result");
+    expect<Plant::odd_store>("a vector store is not aligned");
+    if (!watched) return;
+    expect<Plant::early_write>("shared memory: a thread writes what another one reads");
+    expect<Plant::double_write>("device memory: two threads write the same place");
 }
 
 #endif

@@ -10,6 +10,7 @@
 
 #include "cuda/device_code.h"
 #include "shim/fiber.h"
+#include "shim/watch.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #define LATENT_HOST_ASAN 1
@@ -64,6 +65,7 @@ struct Block {
     size_t shared_bytes = 0;
     const std::function<void()> * body = nullptr;
     dim3 index, grid;
+    unsigned long long number = 0;  // of the blocks before this one in the grid
     int count = 0, current = 0, alive = 0;
     int at_barrier = 0;
     void * host = nullptr;  // the launching context
@@ -298,6 +300,22 @@ const dim3 & grid_size() {
     return block().grid;
 }
 
+Watch *& watch() {
+    static Watch * only = nullptr;
+    return only;
+}
+Running running() {
+    const Block & b = block();
+    const auto thread = static_cast<unsigned>(b.current);
+    return {thread, b.number * static_cast<unsigned>(b.count) + thread, b.lanes[thread].stack.get(), kStackBytes};
+}
+
+uint32_t atomic_add(uint32_t * p, uint32_t v) {
+    const uint32_t old = *p;
+    *p += v;
+    return old;
+}
+
 void sync_threads() {
     Block & b = block();
     if (b.alive < b.count) fail("a thread ended while others wait in a barrier of the block");
@@ -309,6 +327,7 @@ void sync_threads() {
         return;
     }
     b.at_barrier = 0;
+    if (watch()) watch()->barrier();
     for (int w = 0; w < b.count / 32; ++w) b.warps[w].runnable = 0xffffffffu;
     go(next_lane(false), false);
 }
@@ -320,6 +339,10 @@ void sync_warp() {
 void cp_async16(void * to, const void * from, bool valid) {
     check_shared(to, 16, "the target of a cp.async");
     if (reinterpret_cast<uintptr_t>(from) % 16) fail("the source of a cp.async is not aligned");
+    if (watch()) {
+        if (valid) watch()->read(from, 16);
+        watch()->copy_issued(to);
+    }
     self().copies.push_back({to, from, valid, false});
     if (random32() & 1u) perform(self().copies.back());
 }
@@ -332,7 +355,10 @@ void cp_async_wait(int left) {
     Lane & lane = self();
     if (lane.groups.size() <= static_cast<size_t>(left)) return;
     const size_t ended = lane.groups.size() - static_cast<size_t>(left), count = lane.groups[ended - 1];
-    for (size_t i = 0; i < count; ++i) perform(lane.copies[i]);
+    for (size_t i = 0; i < count; ++i) {
+        perform(lane.copies[i]);
+        if (watch()) watch()->copy_done(lane.copies[i].to);
+    }
     lane.copies.erase(lane.copies.begin(), lane.copies.begin() + static_cast<std::ptrdiff_t>(count));
     lane.groups.erase(lane.groups.begin(), lane.groups.begin() + static_cast<std::ptrdiff_t>(ended));
     for (size_t & end : lane.groups) end -= count;
@@ -340,6 +366,7 @@ void cp_async_wait(int left) {
 
 void ldmatrix(uint32_t * r, const void * row, bool transposed) {
     check_shared(row, 16, "a row of ldmatrix");
+    if (watch()) watch()->read(row, 16);
     self().out = r, self().in = row;
     arrive(transposed ? Collective::ldmatrix_trans : Collective::ldmatrix);
 }
@@ -371,6 +398,7 @@ static void run_block(Block & b) {
         lane.context = make_context(lane.stack.get(), kStackBytes, entry);
     }
     for (int w = 0; w < b.count / 32; ++w) b.warps[w] = {0xffffffffu, 0};
+    if (watch()) watch()->block(dynamic_shared(), b.shared_bytes);
     b.alive = b.count, b.at_barrier = 0;
     b.current = 0;
     b.current = next_lane(false);
@@ -382,22 +410,24 @@ static void run_block(Block & b) {
 #ifdef LATENT_HOST_ASAN
     __sanitizer_finish_switch_fiber(b.host_fake, nullptr, nullptr);
 #endif
+    if (watch()) watch()->block(nullptr, 0);
 }
 
 static void run_grid(const dim3 & grid, int threads, size_t shared, const std::function<void()> & body) {
     Block & b = block();
     if (threads % 32 || threads < 32 || threads > 32 * kMaxWarps) throw std::runtime_error("whole warps only, at most 32");
-    if (shared > 227u << 10) throw std::runtime_error("more shared memory than a block can have");
-    if (grid.y > 65535 || grid.z > 65535) throw std::runtime_error("a grid is too high or too deep");
     b.count = threads, b.grid = grid, b.body = &body, b.error.clear();
     if (b.lanes.size() < static_cast<size_t>(threads)) b.lanes.resize(static_cast<size_t>(threads));
     b.shared.assign(shared + 128, 0xff), b.shared_bytes = shared;
+    b.number = 0;
+    if (watch()) watch()->launched();
     b.chance = 0x9e3779b97f4a7c15ull * (b.first_chance + 1ull);
     for (unsigned z = 0; z < grid.z && b.error.empty(); ++z) {
         for (unsigned y = 0; y < grid.y && b.error.empty(); ++y) {
             for (unsigned x = 0; x < grid.x && b.error.empty(); ++x) {
                 b.index = dim3(x, y, z);
                 run_block(b);
+                ++b.number;
             }
         }
     }
@@ -405,8 +435,14 @@ static void run_grid(const dim3 & grid, int threads, size_t shared, const std::f
     if (!b.error.empty()) throw std::runtime_error(b.error);
 }
 
-void launch(dim3 grid, int threads, size_t shared, cudaStream_t stream, std::function<void()> body) {
-    run_or_record(stream, [=] { run_grid(grid, threads, shared, body); });
+void launch(const void * kernel, dim3 grid, int threads, size_t shared, cudaStream_t stream, std::function<void()> body) {
+    if (grid.x < 1 || grid.y < 1 || grid.z < 1) throw std::runtime_error("a grid without blocks");
+    if (grid.x > INT32_MAX || grid.y > 65535 || grid.z > 65535)
+        throw std::runtime_error("a grid is too wide, too high or too deep");
+    run_or_record(stream, [=] {
+        check_shared_memory(kernel, shared);
+        run_grid(grid, threads, shared, body);
+    });
 }
 
 }  // namespace latent_host

@@ -36,7 +36,7 @@ long switches();
 /// Does it now, or records it where the stream is being captured.
 void run_or_record(cudaStream_t stream, std::function<void()> work);
 /// Runs a kernel now, or records it where the stream is being captured. Whole warps only.
-void launch(dim3 grid, int threads, size_t shared, cudaStream_t stream, std::function<void()> body);
+void launch(const void * kernel, dim3 grid, int threads, size_t shared, cudaStream_t stream, std::function<void()> body);
 
 unsigned char * dynamic_shared();
 const dim3 & thread_index();
@@ -51,6 +51,7 @@ void cp_async_wait(int left);
 void ldmatrix(uint32_t * r, const void * row, bool transposed);
 void mma(bool half, float * c, const uint32_t * a, const uint32_t * b);
 float shuffle_xor(float v, int mask);
+uint32_t atomic_add(uint32_t * p, uint32_t v);
 
 }  // namespace latent_host
 

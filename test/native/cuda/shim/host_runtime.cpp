@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "shim/host_device.h"
+#include "shim/watch.h"
 
 struct HostGraph {
     std::vector<std::function<void()>> work;
@@ -24,8 +25,17 @@ namespace {
 struct Memory {
     std::map<void *, size_t> device, pinned;
     size_t held = 0, held_pinned = 0, limit = SIZE_MAX;
-    int devices = 1;
+    int devices = 1, driver = 13000;
+    bool no_graphs = false;
 };
+/// By kernel that is loaded: the dynamic shared memory that it may have.
+std::map<const void *, int> & kernels() {
+    static std::map<const void *, int> all;
+    return all;
+}
+cudaError_t last_error = cudaSuccess;
+int captures = 0;  // under way
+
 Memory & memory() {
     static Memory m;
     return m;
@@ -52,6 +62,20 @@ GraphCounts graph_counts() {
 void show_devices(int count) {
     memory().devices = count;
 }
+void show_driver(int version) {
+    memory().driver = version;
+}
+void refuse_graphs(bool refuse) {
+    memory().no_graphs = refuse;
+}
+
+void unload_kernels() {
+    kernels().clear();
+}
+
+void check_shared_memory(const void * kernel, size_t shared) {
+    if (shared > static_cast<size_t>(kernels()[kernel])) throw std::runtime_error("a kernel has not asked for its shared memory");
+}
 
 void run_or_record(cudaStream_t stream, std::function<void()> work) {
     if (stream && stream->capture)
@@ -68,16 +92,32 @@ const char * cudaGetErrorString(cudaError_t error) {
     switch (error) {
         case cudaSuccess: return "no error";
         case cudaErrorMemoryAllocation: return "out of memory";
+        case cudaErrorInsufficientDriver: return "CUDA driver version is insufficient for CUDA runtime version";
         case cudaErrorNoDevice: return "no CUDA-capable device is detected";
+        case cudaErrorStreamCaptureUnsupported: return "operation not permitted when stream is capturing";
         case cudaErrorInvalidValue: break;
     }
     return "invalid argument";
 }
 cudaError_t cudaGetLastError() {
+    const cudaError_t error = latent_host::last_error;
+    latent_host::last_error = cudaSuccess;
+    return error;
+}
+cudaError_t cudaFuncSetAttribute(const void * kernel, cudaFuncAttribute, int value) {
+    if (value > latent_host::kMostShared) return latent_host::last_error = cudaErrorInvalidValue;
+    latent_host::kernels()[kernel] = static_cast<size_t>(value);
+    return cudaSuccess;
+}
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes * attributes, const void * kernel) {
+    if (latent_host::captures > 0 && latent_host::kernels().count(kernel) == 0)
+        return latent_host::last_error = cudaErrorStreamCaptureUnsupported;
+    attributes->maxDynamicSharedSizeBytes = latent_host::kernels().emplace(kernel, 48 << 10).first->second;
     return cudaSuccess;
 }
 cudaError_t cudaGetDeviceCount(int * count) {
     *count = memory().devices;
+    if (memory().driver < CUDART_VERSION) return cudaErrorInsufficientDriver;
     return memory().devices > 0 ? cudaSuccess : cudaErrorNoDevice;
 }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp * p, int device) {
@@ -90,7 +130,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp * p, int device) {
     return cudaSuccess;
 }
 cudaError_t cudaDriverGetVersion(int * version) {
-    *version = 13000;
+    *version = memory().driver;
     return cudaSuccess;
 }
 cudaError_t cudaSetDevice(int device) {
@@ -104,11 +144,13 @@ cudaError_t cudaMemGetInfo(size_t * free, size_t * total) {
 }
 cudaError_t cudaMalloc(void ** p, size_t bytes) {
     *p = nullptr;
-    if (bytes > memory().limit || memory().held > memory().limit - bytes) return cudaErrorMemoryAllocation;
+    if (bytes > memory().limit || memory().held > memory().limit - bytes)
+        return latent_host::last_error = cudaErrorMemoryAllocation;
     void * taken = ::operator new (bytes, std::align_val_t{256});
     std::memset(taken, 0xff, bytes);  // NaN in every type
     memory().device[taken] = bytes;
     memory().held += bytes;
+    if (latent_host::watch()) latent_host::watch()->allocated(taken, bytes);
     *p = taken;
     return cudaSuccess;
 }
@@ -118,6 +160,7 @@ cudaError_t cudaFree(void * p) {
     if (found == memory().device.end()) return cudaErrorInvalidValue;
     memory().held -= found->second;
     memory().device.erase(found);
+    if (latent_host::watch()) latent_host::watch()->freed(p);
     ::operator delete (p, std::align_val_t{256});
     return cudaSuccess;
 }
@@ -157,16 +200,17 @@ cudaError_t cudaStreamSynchronize(cudaStream_t) {
 }
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
     if (!stream || stream->capture) return cudaErrorInvalidValue;
-    stream->capture = new HostGraph;
+    stream->capture = new HostGraph, ++latent_host::captures;
     return cudaSuccess;
 }
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t * graph) {
     if (!stream || !stream->capture) return cudaErrorInvalidValue;
     *graph = stream->capture;
-    stream->capture = nullptr;
+    stream->capture = nullptr, --latent_host::captures;
     return cudaSuccess;
 }
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t * exec, cudaGraph_t graph, unsigned long long) {
+    if (memory().no_graphs) return latent_host::last_error = cudaErrorMemoryAllocation;
     *exec = new HostGraph(*graph);
     ++latent_host::counted().made;
     return cudaSuccess;

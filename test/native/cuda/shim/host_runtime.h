@@ -6,8 +6,21 @@
 #include <cstddef>
 #include <cstdint>
 
-enum cudaError_t { cudaSuccess = 0, cudaErrorInvalidValue = 1, cudaErrorMemoryAllocation = 2, cudaErrorNoDevice = 100 };
+#define CUDART_VERSION 13000
+
+enum cudaError_t {
+    cudaSuccess = 0,
+    cudaErrorInvalidValue = 1,
+    cudaErrorMemoryAllocation = 2,
+    cudaErrorInsufficientDriver = 35,
+    cudaErrorNoDevice = 100,
+    cudaErrorStreamCaptureUnsupported = 900,
+};
 enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2, cudaMemcpyDeviceToDevice = 3 };
+enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
+struct cudaFuncAttributes {
+    int maxDynamicSharedSizeBytes;
+};
 enum cudaStreamCaptureMode { cudaStreamCaptureModeThreadLocal = 1 };
 constexpr unsigned cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2;
 
@@ -45,6 +58,16 @@ cudaError_t cudaMemsetAsync(void * to, int value, size_t bytes, cudaStream_t str
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t * stream, unsigned flags);
 cudaError_t cudaStreamDestroy(cudaStream_t stream);
 cudaError_t cudaStreamSynchronize(cudaStream_t stream);
+cudaError_t cudaFuncSetAttribute(const void * kernel, cudaFuncAttribute attribute, int value);
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes * attributes, const void * kernel);
+template <typename R, typename... P>
+cudaError_t cudaFuncSetAttribute(R (*kernel)(P...), cudaFuncAttribute attribute, int value) {
+    return cudaFuncSetAttribute(reinterpret_cast<const void *>(kernel), attribute, value);
+}
+template <typename R, typename... P>
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes * attributes, R (*kernel)(P...)) {
+    return cudaFuncGetAttributes(attributes, reinterpret_cast<const void *>(kernel));
+}
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode);
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t * graph);
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t * exec, cudaGraph_t graph, unsigned long long flags);
@@ -59,6 +82,13 @@ cudaError_t cudaEventElapsedTime(float * milliseconds, cudaEvent_t from, cudaEve
 
 namespace latent_host {
 
+/// Shared memory of a block of a kernel that asks for it, on the devices with the least: compute capability 8.6, 8.9 and 12.0.
+constexpr int kMostShared = 99 << 10;
+/// Throws where a launch would fail on a GPU because the kernel has not asked for its shared memory.
+void check_shared_memory(const void * kernel, size_t shared);
+/// As in a new process, in which the first use of a kernel loads it; during a capture that is an error.
+void unload_kernels();
+
 /// Bytes of cudaMalloc from now on in all; SIZE_MAX: no bound.
 void limit_memory(size_t bytes);
 /// Bytes of cudaMalloc that are held; pinned ones of cudaMallocHost.
@@ -71,6 +101,10 @@ struct GraphCounts {
 GraphCounts graph_counts();
 /// Devices that the driver shows; 0: as on a machine without one.
 void show_devices(int count);
+/// The newest CUDA that the driver serves, 13000 at first.
+void show_driver(int version);
+/// From now on graphs find no memory, or do again.
+void refuse_graphs(bool refuse);
 
 }  // namespace latent_host
 
