@@ -14,6 +14,11 @@ std::string mebibytes(uint64_t bytes) {
     return std::to_string((bytes + (1 << 20) - 1) >> 20) + " MiB";
 }
 
+/// "12.8" of 12080.
+std::string version(int number) {
+    return std::to_string(number / 1000) + "." + std::to_string(number % 1000 / 10);
+}
+
 }  // namespace
 
 int count_devices() {
@@ -22,11 +27,15 @@ int count_devices() {
     if (error == cudaSuccess && count > 0) return count;
     (void)cudaGetLastError();
     (void)cudaDriverGetVersion(&driver);
-    std::string why = error == cudaSuccess ? "the driver lists no device" : cudaGetErrorString(error);
-    why = driver == 0 ? "No NVIDIA driver was found (" + why + "): install one, or use another device"
-                      : "CUDA cannot be used: " + why + " (the driver serves CUDA " + std::to_string(driver / 1000) + "." +
-                            std::to_string(driver % 1000 / 10) + ")";
-    Failure failure(LATENT_CUDA_NO_DEVICE, why);
+    const std::string why = error == cudaSuccess ? "the driver lists no device" : cudaGetErrorString(error);
+    const std::string serves = "the driver serves CUDA " + version(driver);
+    // Any driver of the same major version serves the runtime that is linked in.
+    Failure failure(LATENT_CUDA_NO_DEVICE,
+                    driver == 0 ? "No NVIDIA driver was found (" + why + "): install one, or use another device"
+                    : driver / 1000 < CUDART_VERSION / 1000
+                        ? "The NVIDIA driver is too old: " + serves + ", and this library needs " +
+                              version(CUDART_VERSION / 1000 * 1000) + " or newer. Update the driver, or use another device"
+                        : "CUDA cannot be used: " + why + " (" + serves + ")");
     failure.driver_code = static_cast<int>(error);
     throw failure;
 }

@@ -24,11 +24,20 @@ struct Failure : std::exception {
     throw Failure(LATENT_CUDA_INVALID, message);
 }
 
-/// Throws DEVICE_FAILED with the driver's message.
+/// Throws DEVICE_FAILED with the driver's message. Memory can run out in any call, and that is no failure of the device: the
+/// driver itself needs some for a context, a kernel's code or a graph.
 inline void check(cudaError_t error, const char * what) {
     if (error == cudaSuccess) return;
     (void)cudaGetLastError();
-    Failure failure(LATENT_CUDA_DEVICE_FAILED, std::string(what) + " failed: " + cudaGetErrorString(error));
+    const bool memory = error == cudaErrorMemoryAllocation;
+    Failure failure(memory ? LATENT_CUDA_OUT_OF_MEMORY : LATENT_CUDA_DEVICE_FAILED,
+                    std::string(what) + " failed: " + cudaGetErrorString(error));
+    if (memory) {
+        size_t free = 0, total = 0;
+        (void)cudaMemGetInfo(&free, &total);
+        (void)cudaGetLastError();
+        failure.free = free, failure.total = total;
+    }
     failure.driver_code = static_cast<int>(error);
     throw failure;
 }

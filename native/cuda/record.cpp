@@ -12,6 +12,7 @@ namespace {
 
 constexpr int64_t kMostSide = 32000;  // pixels; positions are 16-bit
 constexpr int64_t kMostRows = INT32_MAX / 2;
+constexpr int64_t kMostVectors = 65535;  // fits the height of a grid
 
 std::string to(int64_t in, int64_t out) {
     return std::to_string(in) + ">" + std::to_string(out);
@@ -261,6 +262,8 @@ int Program::linear(const latent_cuda_linear & c, LayerTensors tensors) {
 int Program::vector_linear(const latent_cuda_linear & c, const LayerTensors & tensors, int64_t out) {
     const auto & [weight, gain, bias, up] = tensors;
     const Value x = value(c.x);
+    if (x.rows() > kMostVectors)
+        throw Failure(LATENT_CUDA_UNSUPPORTED, "A linear layer of more than " + std::to_string(kMostVectors) + " vectors");
     need_side(c.side, up, weight, x);
     const int from = typed(c.x, true), residual = c.residual >= 0 ? typed(c.residual, true) : -1;
     const int low = up ? typed(c.side.low, true) : -1;

@@ -97,11 +97,7 @@ void Program::finish() {
             cudaGraphExec_t exec = nullptr;
             const cudaError_t error = cudaGraphInstantiate(&exec, graph, 0);
             (void)cudaGraphDestroy(graph);
-            if (error == cudaErrorMemoryAllocation) {
-                (void)cudaGetLastError();
-                throw Failure(LATENT_CUDA_OUT_OF_MEMORY, "The device has no memory for a network's graph");
-            }
-            check(error, "Creating a graph");
+            check(error, "Creating a network's graph");
             graphs_.push_back(exec);
             cudaEvent_t event = nullptr;
             check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "Creating an event");

@@ -172,6 +172,11 @@ TEST(engine_out_of_memory) {
         latent_host::limit_memory(SIZE_MAX);
         ok(table().tensor_load(tensor, values.data(), values.size() * 4));
         table().tensor_free(tensor);
+        // Memory can also run out in the driver, for a graph.
+        latent_host::refuse_graphs(true);
+        CHECK(table().program_finish(home.program) == LATENT_CUDA_OUT_OF_MEMORY);
+        CHECK(last_error().total_bytes > 0 && says("network's graph"));
+        latent_host::refuse_graphs(false);
         ok(table().program_finish(home.program));  // the device stays usable
     }
     CHECK(latent_host::held_memory() == before);
@@ -186,6 +191,10 @@ TEST(engine_without_devices) {
     latent_cuda_device * device = nullptr;
     CHECK(table().device_open(0, LATENT_CUDA_BF16, &device) == LATENT_CUDA_NO_DEVICE && !device);
     latent_host::show_devices(1);
+    latent_host::show_driver(12080);
+    CHECK(table().device_count(&count) == LATENT_CUDA_NO_DEVICE);
+    CHECK(says("too old: the driver serves CUDA 12.8, and this library needs 13.0 or newer"));
+    latent_host::show_driver(13000);
     CHECK(table().device_open(3, LATENT_CUDA_BF16, &device) == LATENT_CUDA_NO_DEVICE);
     CHECK(says("no CUDA device 3"));
 }
@@ -258,6 +267,16 @@ TEST(engine_refuses) {
           LATENT_CUDA_INVALID);
     CHECK(fresh([&](latent_cuda_program * p, latent_cuda_value) { return table().input_seq(p, nullptr, 1, 1, 8, &v); }) ==
           LATENT_CUDA_INVALID);
+    const auto * square = matrix(16, 16, 1);
+    const auto vectors = [&](int64_t count) {
+        return fresh([&](latent_cuda_program * p, latent_cuda_value) {
+            latent_cuda_linear c = {};
+            ok(table().input_seq(p, "v", count, 1, 16, &c.x));
+            c.weight = square, c.residual = -1;
+            return table().linear(p, &c, &v);
+        });
+    };
+    CHECK(vectors(65535) == LATENT_CUDA_OK && vectors(65536) == LATENT_CUDA_UNSUPPORTED);
     CHECK(fresh([&](latent_cuda_program * p, latent_cuda_value in) { return table().slice_channels(p, in, 10, 7, &v); }) ==
           LATENT_CUDA_INVALID);
     CHECK(fresh([&](latent_cuda_program * p, latent_cuda_value in) {
