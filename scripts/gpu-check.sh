@@ -1,113 +1,182 @@
 #!/usr/bin/env bash
-# All checks of the CUDA engine that need a GPU, in under 12 minutes: its tests, the times of its
-# kernels, a guided step and a decode of Stable Diffusion 1.5 at full size compared with float32,
-# and the same in PyTorch on the same GPU. Writes OUT, one JSON document, after every part, so that
-# finished parts are kept if the machine is lost, and prints it. Keep it as
+# All checks of the CUDA engine that need a GPU, in under ten minutes: its tests, the golden networks,
+# the times of its kernels, a guided step and a decode of Stable Diffusion 1.5 at full size compared
+# with float32, and the same in PyTorch on the same GPU. Writes OUT, one JSON document, after every
+# part, so that finished parts are kept if the machine is lost, and prints it. A part that fails or
+# runs out of time says so there, and the others still run. Keep OUT as
 # test/bench/records/cuda-<card>.json.
 #
-#   scripts/gpu-check.sh [OUT]       OUT: gpu-check.json by default
+#   scripts/gpu-check.sh pack [FOLDER]   builds what the check runs, into build-gpu by default; needs nvcc, no GPU
+#   scripts/gpu-check.sh [OUT]           OUT: gpu-check.json by default
 #
-# Needs an NVIDIA GPU of compute capability 8.0 or newer and nvcc (or GPU_CHECK_BIN, the folder cuda-device with test_cuda_device and gpu_bench of a build by
-# cmake -DLATENT_CUDA=ON); python3 with torch for the comparison, otherwise that part is marked as
-# skipped. GPU_CHECK_GOLDENS: a command that runs the golden networks on the device, for its exit
-# status and last line.
+# Needs bash, python3 and an NVIDIA GPU of compute capability 8.0 or newer, and no network. The programs are taken from build-gpu
+# (or GPU_CHECK_BIN) if it exists; else nvcc builds them, without the golden networks. python3 with torch adds the comparison.
+#
+# GPU_CHECK_SECONDS: of the whole check, 570 by default. GPU_CHECK_ARCHITECTURES: compute capabilities of pack, "90" by default,
+# separated by semicolons. GPU_CHECK_COMMIT: the commit, where there is no git.
 set -uo pipefail
 cd "$(dirname "$0")/.."
+
+if [ "${1:-}" = pack ]; then
+  set -e
+  folder=${2:-build-gpu}
+  make=build-gpu-make
+  generator=()
+  command -v ninja >/dev/null && generator=(-G Ninja)
+  cmake -S . -B "$make" ${generator[@]+"${generator[@]}"} -DCMAKE_BUILD_TYPE=Release -DLATENT_BUILD_TESTS=ON -DLATENT_BUILD_ADDON=OFF -DLATENT_CUDA=ON \
+    -DLATENT_CUDA_ARCHITECTURES="${GPU_CHECK_ARCHITECTURES:-90}" -DLATENT_ADDON_DIR="$PWD/$make/engine"
+  cmake --build "$make" --parallel "${GPU_CHECK_JOBS:-$(nproc)}" --target latent_cuda test_cuda_device gpu_bench test_cuda_home
+  mkdir -p "$folder"
+  cp "$make"/engine/latent-cuda.so "$make"/cuda-device/test_cuda_device "$make"/cuda-device/gpu_bench \
+    "$make"/test/native/cuda_home/test_cuda_home "$folder"
+  strip "$folder"/test_* "$folder"/gpu_bench "$folder"/latent-cuda.so
+  git rev-parse --short HEAD >"$folder/commit" 2>/dev/null || true
+  du -sh "$folder"
+  exit
+fi
+
 out=${1:-gpu-check.json}
+total=${GPU_CHECK_SECONDS:-570}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python=$(command -v python3 || true)
 [ -n "$python" ] || { echo "gpu-check: python3 is needed to write the report" >&2; exit 2; }
 command -v nvidia-smi >/dev/null && nvidia-smi >/dev/null 2>&1 || { echo "gpu-check: skipped, nvidia-smi shows no GPU" >&2; exit 77; }
 
-# part NAME JSON: adds it to the report.
-part() {
-  OUT=$out NAME=$1 "$python" - "$2" <<'PY'
+cat >"$work/part.py" <<'PY'
+# NAME FILE|KEY=VALUE...: adds a part to the report. A document that breaks off is kept to its last whole line.
 import json, os, sys
-path = os.environ["OUT"]
+
+def whole(text):
+    lines = text.rstrip().split("\n")
+    while lines:
+        for end in ("", "\n}", "\n  ]\n}"):
+            try:
+                value = json.loads("\n".join(lines).rstrip(",") + end)
+            except ValueError:
+                continue
+            return value if isinstance(value, dict) else {"value": value}
+        lines.pop()
+    return {}
+
+path, name, words = os.environ["OUT"], sys.argv[1], sys.argv[2:]
 report = json.load(open(path)) if os.path.exists(path) else {}
-try:
-    with open(sys.argv[1]) as file:
-        value = json.load(file)
-except (OSError, ValueError) as error:
-    value = {"failed": str(error)}
-report[os.environ["NAME"]] = value
-with open(path, "w") as file:
+if "=" in words[0]:
+    value = dict(word.split("=", 1) for word in words)
+else:
+    try:
+        with open(words[0]) as file:
+            value = whole(file.read())
+    except OSError as error:
+        value = {"failed": str(error)}
+    with open(words[0], "w") as file:
+        json.dump(value, file)
+if os.environ.get("FAILED"):
+    value["failed"] = os.environ["FAILED"]
+report[name] = value
+report.setdefault("seconds", {})[name] = int(os.environ["AT"])
+with open(path + ".new", "w") as file:
     json.dump(report, file, indent=1)
     file.write("\n")
+os.replace(path + ".new", path)
 PY
-}
-# say NAME KEY=VALUE...: the same with texts.
-say() {
-  local name=$1
-  shift
-  "$python" -c 'import json, sys; print(json.dumps(dict(a.split("=", 1) for a in sys.argv[1:])))' "$@" >"$work/said.json"
-  part "$name" "$work/said.json"
-}
-# limited SECONDS COMMAND...: its output in $work/log.
+# part NAME FILE|KEY=VALUE...
+part() { OUT=$out AT=$SECONDS FAILED=${failed:-} "$python" "$work/part.py" "$@"; }
+# limited SECONDS COMMAND...: within what is left of the time; its output is in $work/log.
 limited() {
-  local seconds=$1
+  local most=$1 left=$((total - SECONDS))
   shift
-  timeout "$seconds" "$@" >"$work/log" 2>"$work/errors"
+  : >"$work/log"
+  [ "$left" -ge 5 ] || { echo "no time was left" >"$work/errors"; return 124; }
+  timeout -k 5 "$((most < left ? most : left))" "$@" >"$work/log" 2>"$work/errors"
 }
-last_words() { tail -n 1 "$work/errors" "$work/log" 2>/dev/null | tr -s '\n' ' ' | cut -c1-300; }
+last_words() { tail -n 3 "$work/errors" 2>/dev/null | tr -s '\n' ' ' | cut -c1-600; }
+# measure NAME SECONDS COMMAND...: a part whose output is JSON.
+measure() {
+  local name=$1 status=0
+  shift
+  limited "$@" || status=$?
+  cp "$work/log" "$work/$name.json"
+  local failed=""
+  [ "$status" = 0 ] || failed="status $status: $(last_words)"
+  part "$name" "$work/$name.json"
+  return "$status"
+}
+# checked NAME SECONDS COMMAND...: a part of tests.
+checked() {
+  local name=$1 status=0
+  shift
+  limited "$@" || status=$?
+  part "$name" "status=$status" "passed=$(tail -n 1 "$work/log")" \
+    "failures=$({ grep '^FAIL' "$work/log"; tail -n 40 "$work/errors"; } 2>/dev/null | tr '\n' ';' | cut -c1-4000)"
+  return "$status"
+}
 
 rm -f "$out"
-say machine "gpu=$(nvidia-smi --query-gpu=name --format=csv,noheader | head -1)" \
-  "driver=$(nvidia-smi --query-gpu=driver_version --format=csv,noheader | head -1)" \
-  "memory=$(nvidia-smi --query-gpu=memory.total --format=csv,noheader | head -1)" \
-  "clocks=$(nvidia-smi --query-gpu=clocks.sm,clocks.max.sm --format=csv,noheader | head -1)" \
-  "date=$(date -u +%Y-%m-%d)" "commit=${GPU_CHECK_COMMIT:-$(git rev-parse --short HEAD 2>/dev/null || echo unknown)}"
+ask() { nvidia-smi "--query-gpu=$1" --format=csv,noheader | head -1; }
+bin=${GPU_CHECK_BIN:-build-gpu}
+commit=${GPU_CHECK_COMMIT:-$(cat "$bin/commit" 2>/dev/null || git rev-parse --short HEAD 2>/dev/null || echo unknown)}
+part machine "gpu=$(ask name)" "driver=$(ask driver_version)" "memory=$(ask memory.total)" "clocks=$(ask clocks.sm,clocks.max.sm)" \
+  "date=$(date -u +%Y-%m-%d)" "commit=$commit"
 
-bin=${GPU_CHECK_BIN:-}
-if [ -z "$bin" ]; then
+if [ ! -x "$bin/test_cuda_device" ] || [ ! -x "$bin/gpu_bench" ]; then
   bin=$work/bin
   mkdir -p "$bin"
-  capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -1 | tr -d .)
-  start=$SECONDS
-  for source in native/cuda/*.cpp test/native/cuda/*.cpp test/native/cuda/bench/*.cpp; do
-    object=$bin/$(echo "$source" | tr / _).o
-    echo "nvcc -std=c++17 -O3 -gencode arch=compute_$capability,code=sm_$capability -Inative -Itest/native -Itest/native/cuda -x cu -c $source -o $object"
-  done | xargs -P "$(nproc)" -I{} sh -c '{}' >"$work/log" 2>"$work/errors"
-  nvcc -cudart static -o "$bin/test_cuda_device" "$bin"/native_cuda_*.o $(ls "$bin"/test_native_cuda_*.o | grep -v _bench_) &&
-    nvcc -cudart static -o "$bin/gpu_bench" "$bin"/native_cuda_*.o "$bin"/test_native_cuda_bench_*.o "$bin"/test_native_cuda_stored_weights.cpp.o ||
-    { say build "failed=$(last_words)"; cat "$out"; exit 1; }
-  say build "seconds=$((SECONDS - start))"
+  capability=$(ask compute_cap | tr -d .)
+  cat >"$work/build.sh" <<BUILD
+object() { nvcc -std=c++17 -O3 -gencode arch=compute_$capability,code=sm_$capability -Inative -Itest/native -Itest/native/cuda -x cu -c "\$1" -o "$bin/\$(echo "\$1" | tr / _).o"; }
+export -f object
+# The longest first.
+ls -S native/cuda/*.cpp test/native/cuda/*.cpp test/native/cuda/bench/*.cpp | xargs -P "$(nproc)" -I{} bash -c 'object {}' || exit
+nvcc -cudart static -o "$bin/test_cuda_device" "$bin"/native_cuda_*.o \$(ls "$bin"/test_native_cuda_*.o | grep -v _bench_) &&
+nvcc -cudart static -o "$bin/gpu_bench" "$bin"/native_cuda_*.o "$bin"/test_native_cuda_bench_*.o "$bin"/test_native_cuda_stored_weights.cpp.o
+BUILD
+  if ! limited 240 bash "$work/build.sh"; then
+    part build "failed=$(last_words)"
+    cat "$out"
+    exit 1
+  fi
+  part build "from=source" "nvcc=$(nvcc --version | tail -1)"
+else
+  part build "from=$bin"
 fi
 
-status=0
-limited 90 "$bin/test_cuda_device" || status=1
-say tests "passed=$(tail -n 1 "$work/log")" "failures=$(grep -hv '^ok\| passed, ' "$work/errors" "$work/log" 2>/dev/null | head -20 | tr '\n' ';' | cut -c1-2000)"
-[ "$status" = 0 ] || { cat "$out"; exit 1; }  # times of what is wrong say nothing
+wrong=0
+checked tests 90 "$bin/test_cuda_device" || wrong=1
+if [ "$wrong" = 1 ] && command -v compute-sanitizer >/dev/null; then
+  checked memcheck 60 compute-sanitizer --tool memcheck --print-limit 5 "$bin/test_cuda_device" || true
+fi
+if [ -x "$bin/test_cuda_home" ] && [ -f "$bin/latent-cuda.so" ]; then
+  LATENT_CUDA_LIBRARY=$(realpath "$bin/latent-cuda.so") LATENT_TEST_FIXTURES=$PWD/test/fixtures \
+    checked goldens 90 "$bin/test_cuda_home" || wrong=1
+else
+  part goldens "skipped=no test_cuda_home beside the other programs"
+fi
 
-limited 120 "$bin/gpu_bench" --only kernels || say kernels_failed "why=$(last_words)"
-cp "$work/log" "$work/kernels.json"
-part kernels "$work/kernels.json"
+measure kernels 90 "$bin/gpu_bench" --only kernels || wrong=1
 
 torch=no
 "$python" -c 'import torch; assert torch.cuda.is_available()' 2>/dev/null && torch=yes
 weights=()
 if [ "$torch" = yes ]; then
-  limited 100 "$python" scripts/gpu-baseline.py export "$work/weights" && weights=(--weights "$work/weights")
+  if limited 90 "$python" scripts/gpu-baseline.py export "$work/weights"; then
+    weights=(--weights "$work/weights")
+  else
+    part export "failed=$(last_words)"
+  fi
 else
-  say torch "missing=python3 has no torch with CUDA: no comparison, random weights"
+  part torch "skipped=python3 has no torch with CUDA: no comparison, random weights"
 fi
-limited 120 "$bin/gpu_bench" --only networks "${weights[@]}" || say networks_failed "why=$(last_words)"
-cp "$work/log" "$work/networks.json"
-part networks "$work/networks.json"
-
-if [ -n "${GPU_CHECK_GOLDENS:-}" ]; then
-  limited 120 bash -c "$GPU_CHECK_GOLDENS"
-  say goldens "status=$?" "last=$(last_words)"
-fi
+measure networks 150 "$bin/gpu_bench" --only networks ${weights[@]+"${weights[@]}"} || wrong=1
 
 if [ "$torch" = yes ]; then
-  limited 90 "$python" scripts/gpu-baseline.py networks eager || true
-  cp "$work/log" "$work/eager.json" && part torch_eager "$work/eager.json"
-  limited 90 "$python" scripts/gpu-baseline.py kernels "$work/kernels.json" || true
-  cp "$work/log" "$work/torch.json" && part torch_kernels "$work/torch.json"
-  limited 180 "$python" scripts/gpu-baseline.py networks compiled || true
-  cp "$work/log" "$work/compiled.json" && part torch_compiled "$work/compiled.json"
+  measure torch_eager 70 "$python" scripts/gpu-baseline.py networks eager || true
+  measure torch_kernels 70 "$python" scripts/gpu-baseline.py kernels "$work/kernels.json" || true
+  measure torch_compiled 180 "$python" scripts/gpu-baseline.py networks compiled || true
 fi
-say time "seconds=$SECONDS"
+if command -v compute-sanitizer >/dev/null; then
+  checked racecheck 60 compute-sanitizer --tool racecheck --print-limit 5 "$bin/test_cuda_device" product_bf16 || true
+fi
+part end "seconds=$SECONDS" "clocks=$(ask clocks.sm,clocks.max.sm)" "wrong=$wrong"
 cat "$out"
+exit "$wrong"

@@ -74,6 +74,9 @@ function(latent_cuda_module)
       DEPENDS ${objects} ${own} COMMENT "Linking ${program}" VERBATIM)
     add_custom_target(${program} DEPENDS "${file}")
   endforeach()
+  # One after the other, because generators for Make would compile what they share once for each.
+  add_dependencies(test_cuda_device latent_cuda)
+  add_dependencies(gpu_bench test_cuda_device)
 endfunction()
 
 if(LATENT_CUDA)

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstdlib>
 #include <fstream>
 #include <sstream>
 #include <string>
@@ -11,7 +12,8 @@
 namespace fixture {
 
 inline std::string text(const std::string & name) {
-    std::ifstream in(std::string(LATENT_FIXTURES) + "/" + name, std::ios::binary);
+    const char * moved = std::getenv("LATENT_TEST_FIXTURES");  // of a program that was built elsewhere
+    std::ifstream in(std::string(moved ? moved : LATENT_FIXTURES) + "/" + name, std::ios::binary);
     if (!in) throw latent::Error(latent::ErrorCode::io, "fixture missing: " + name);
     std::ostringstream out;
     out << in.rdbuf();

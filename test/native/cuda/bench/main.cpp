@@ -40,6 +40,9 @@ double time_launches(int count, const std::function<void(int, cudaStream_t)> & w
     cudaGraph_t graph = nullptr;
     cudaGraphExec_t exec = nullptr;
     must(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+    work(0, stream);  // loads the kernels, which is not possible during a capture
+    must(cudaStreamSynchronize(stream));
+    must(cudaGetLastError());
     must(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
     for (int i = 0; i < count; ++i) work(i, stream);
     must(cudaStreamEndCapture(stream, &graph));
@@ -65,6 +68,7 @@ double time_launches(int count, const std::function<void(int, cudaStream_t)> & w
 bool first_line = true;
 void item(const std::string & text) {
     std::printf("%s\n    %s", first_line ? "" : ",", text.c_str());
+    std::fflush(stdout);  // is kept if the program is stopped
     first_line = false;
 }
 
