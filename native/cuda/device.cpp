@@ -77,10 +77,7 @@ Device::Device(int index, int element) : index_(index), element_(element) {
 Device::~Device() {
     (void)cudaSetDevice(index_);
     (void)cudaStreamSynchronize(stream_);
-    try {
-        trim();
-    } catch (const Failure &) {  // a device that failed
-    }
+    release_staging();
     (void)cudaStreamDestroy(stream_);
 }
 
@@ -189,6 +186,10 @@ void Device::finish() {
 void Device::trim() {
     enter();
     finish();
+    release_staging();
+}
+
+void Device::release_staging() noexcept {
     give(raw_, raw_bytes_, MemoryUse::other);
     raw_ = nullptr, raw_bytes_ = 0;
     if (pinned_) (void)cudaFreeHost(pinned_);

@@ -48,6 +48,7 @@ public:
 private:
     uint64_t held() const { return used_[0] + used_[1] + used_[2]; }
     char * stage(uint64_t bytes);
+    void release_staging() noexcept;
 
     int index_, element_, multiprocessors_ = 0;
     cudaStream_t stream_ = nullptr;

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <mutex>
 
 #ifdef __CUDACC__
 #include <cuda_bf16.h>
@@ -254,6 +255,8 @@ void start(void (*kernel)(P...), dim3 grid, int threads, size_t shared, cudaStre
 /// Starts a kernel on a stream; errors stay in cudaGetLastError().
 template <typename... P, typename... A>
 void launch(void (*kernel)(P...), dim3 grid, int threads, size_t shared, cudaStream_t stream, A... arguments) {
+    static std::mutex asking;  // the attributes are shared by all threads
+    const std::lock_guard<std::mutex> lock(asking);
     cudaFuncAttributes attributes;  // reading them loads the kernel
     if (cudaFuncGetAttributes(&attributes, kernel) != cudaSuccess) return;
     // Above 48 kB. Never lowered, because graphs that were captured with more may still be launched.

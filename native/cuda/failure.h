@@ -24,14 +24,17 @@ struct Failure : std::exception {
     throw Failure(LATENT_CUDA_INVALID, message);
 }
 
-/// Throws DEVICE_FAILED with the driver's message. Memory can run out in any call, and that is no failure of the device: the
+/// Throws DEVICE_FAILED with the driver's message. After some failures, such as a wild address, the driver serves this process no
+/// more. Memory can run out in any call, and that is no failure of the device: the
 /// driver itself needs some for a context, a kernel's code or a graph.
 inline void check(cudaError_t error, const char * what) {
     if (error == cudaSuccess) return;
     (void)cudaGetLastError();
-    const bool memory = error == cudaErrorMemoryAllocation;
+    const bool memory = error == cudaErrorMemoryAllocation, lost = cudaFree(nullptr) != cudaSuccess;
+    (void)cudaGetLastError();
     Failure failure(memory ? LATENT_CUDA_OUT_OF_MEMORY : LATENT_CUDA_DEVICE_FAILED,
-                    std::string(what) + " failed: " + cudaGetErrorString(error));
+                    std::string(what) + " failed: " + cudaGetErrorString(error) +
+                        (lost ? ". Restart the process to use this device again" : ""));
     if (memory) {
         size_t free = 0, total = 0;
         (void)cudaMemGetInfo(&free, &total);

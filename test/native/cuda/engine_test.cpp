@@ -183,6 +183,28 @@ TEST(engine_out_of_memory) {
     CHECK(latent_host::held_pinned() == 0);
 }
 
+TEST(engine_lost_device) {
+    const size_t before = latent_host::held_memory();
+    latent_cuda_device * device = nullptr;
+    ok(table().device_open(0, LATENT_CUDA_BF16, &device));
+    {
+        Weights weights(1);
+        TableHome home(device, weights);
+        build_small_network(home);
+        ok(table().program_finish(home.program));
+        set_inputs(home.program);
+        latent_host::lose_device(true);
+        CHECK(table().program_run(home.program, nullptr, nullptr) == LATENT_CUDA_DEVICE_FAILED);
+        CHECK(says("illegal memory access") && says("Restart the process"));
+    }
+    table().device_close(device);
+    CHECK(table().device_open(0, LATENT_CUDA_BF16, &device) == LATENT_CUDA_DEVICE_FAILED && says("Restart the process"));
+    latent_host::lose_device(false);
+    ok(table().device_open(0, LATENT_CUDA_BF16, &device));
+    table().device_close(device);
+    CHECK(latent_host::held_memory() == before);
+}
+
 TEST(engine_without_devices) {
     latent_host::show_devices(0);
     int32_t count = 7;

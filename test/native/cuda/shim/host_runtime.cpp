@@ -26,7 +26,7 @@ struct Memory {
     std::map<void *, size_t> device, pinned;
     size_t held = 0, held_pinned = 0, limit = SIZE_MAX;
     int devices = 1, driver = 13000;
-    bool no_graphs = false;
+    bool no_graphs = false, lost = false;
 };
 /// By kernel that is loaded: the dynamic shared memory that it may have.
 std::map<const void *, int> & kernels() {
@@ -65,6 +65,9 @@ void show_devices(int count) {
 void show_driver(int version) {
     memory().driver = version;
 }
+void lose_device(bool lost) {
+    memory().lost = lost;
+}
 void refuse_graphs(bool refuse) {
     memory().no_graphs = refuse;
 }
@@ -92,6 +95,7 @@ const char * cudaGetErrorString(cudaError_t error) {
     switch (error) {
         case cudaSuccess: return "no error";
         case cudaErrorMemoryAllocation: return "out of memory";
+        case cudaErrorIllegalAddress: return "an illegal memory access was encountered";
         case cudaErrorInsufficientDriver: return "CUDA driver version is insufficient for CUDA runtime version";
         case cudaErrorNoDevice: return "no CUDA-capable device is detected";
         case cudaErrorStreamCaptureUnsupported: return "operation not permitted when stream is capturing";
@@ -134,6 +138,7 @@ cudaError_t cudaDriverGetVersion(int * version) {
     return cudaSuccess;
 }
 cudaError_t cudaSetDevice(int device) {
+    if (memory().lost) return cudaErrorIllegalAddress;
     return device >= 0 && device < memory().devices ? cudaSuccess : cudaErrorNoDevice;
 }
 cudaError_t cudaMemGetInfo(size_t * free, size_t * total) {
@@ -155,7 +160,7 @@ cudaError_t cudaMalloc(void ** p, size_t bytes) {
     return cudaSuccess;
 }
 cudaError_t cudaFree(void * p) {
-    if (!p) return cudaSuccess;
+    if (!p) return memory().lost ? cudaErrorIllegalAddress : cudaSuccess;
     const auto found = memory().device.find(p);
     if (found == memory().device.end()) return cudaErrorInvalidValue;
     memory().held -= found->second;
@@ -196,7 +201,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
     return cudaSuccess;
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t) {
-    return cudaSuccess;
+    return memory().lost ? cudaErrorIllegalAddress : cudaSuccess;
 }
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
     if (!stream || stream->capture) return cudaErrorInvalidValue;

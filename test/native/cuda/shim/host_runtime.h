@@ -14,6 +14,7 @@ enum cudaError_t {
     cudaErrorMemoryAllocation = 2,
     cudaErrorInsufficientDriver = 35,
     cudaErrorNoDevice = 100,
+    cudaErrorIllegalAddress = 700,
     cudaErrorStreamCaptureUnsupported = 900,
 };
 enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2, cudaMemcpyDeviceToDevice = 3 };
@@ -103,6 +104,8 @@ GraphCounts graph_counts();
 void show_devices(int count);
 /// The newest CUDA that the driver serves, 13000 at first.
 void show_driver(int version);
+/// As after a wild address in a kernel: every call fails, in the whole process. Or no longer, which no driver does.
+void lose_device(bool lost);
 /// From now on graphs find no memory, or do again.
 void refuse_graphs(bool refuse);
 
