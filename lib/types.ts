@@ -10,7 +10,8 @@ export type * from './kinds/inputs.js'
 export type * from './kinds/kinds.js'
 
 /** The device to run on: a backend, optionally with a device number (`cuda:1`). `auto` is the CPU. */
-export type DeviceSpec = 'auto' | 'cpu' | 'cuda' | 'metal' | 'vulkan' | `cuda:${number}` | `metal:${number}` | `vulkan:${number}`
+export type DeviceSpec =
+  'auto' | 'cpu' | 'cuda' | 'ggml-cuda' | 'metal' | 'vulkan' | `cuda:${number}` | `ggml-cuda:${number}` | `metal:${number}` | `vulkan:${number}`
 
 /** How weights are held in memory or written to a file. The `q*` types are ggml's block formats. */
 export type WeightType = 'f32' | 'f16' | 'bf16' | 'q8_0' | 'q6_k' | 'q5_k' | 'q5_0' | 'q4_k' | 'q4_0'
@@ -148,7 +149,7 @@ export interface Kernels {
 export interface Device {
   /** Value for the option `device`: `cpu`, `cuda:0` ... */
   id: string
-  /** Backend: `cpu`, `cuda`, `metal`, `vulkan`. */
+  /** Backend: `cpu`, `cuda`, `ggml-cuda`, `metal`, `vulkan`. */
   type: string
   /** Display name, such as the CPU's model. */
   name: string

@@ -446,7 +446,7 @@ export declare interface DepthResolvedOptions extends ResolvedCommon, ResolvedIm
 export declare interface Device {
     /** Value for the option `device`: `cpu`, `cuda:0` ... */
     id: string;
-    /** Backend: `cpu`, `cuda`, `metal`, `vulkan`. */
+    /** Backend: `cpu`, `cuda`, `ggml-cuda`, `metal`, `vulkan`. */
     type: string;
     /** Display name, such as the CPU's model. */
     name: string;
@@ -526,7 +526,7 @@ export declare interface DeviceReport {
 }
 
 /** The device to run on: a backend, optionally with a device number (`cuda:1`). `auto` is the CPU. */
-export declare type DeviceSpec = 'auto' | 'cpu' | 'cuda' | 'metal' | 'vulkan' | `cuda:${number}` | `metal:${number}` | `vulkan:${number}`;
+export declare type DeviceSpec = 'auto' | 'cpu' | 'cuda' | 'ggml-cuda' | 'metal' | 'vulkan' | `cuda:${number}` | `ggml-cuda:${number}` | `metal:${number}` | `vulkan:${number}`;
 
 /**
  * The reference implementation that a sampler follows: `k` k-diffusion and the web UIs, `comfy` ComfyUI, `diffusers`, `compvis` the latent diffusion repository, `sgm` generative-models. Not every
@@ -910,7 +910,7 @@ export declare function getVersions(): Versions;
 declare type GpuKind = (typeof gpuKinds)[number];
 
 /** Kinds of devices with a library of their own. */
-declare const gpuKinds: readonly ["cuda", "vulkan", "metal"];
+declare const gpuKinds: readonly ["cuda", "vulkan", "metal", "ggml-cuda"];
 
 /** A second pass at a larger size: either `scale`, or `width` and `height`. */
 export declare interface HiresOptions {

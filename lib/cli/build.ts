@@ -6,10 +6,10 @@ import path from 'node:path'
 import { packageVersion, scope } from '../native/package-root.js'
 import { readFlags, UsageError, type Command, type Flags, type Io } from './command.js'
 
-const gpuKinds = ['vulkan', 'metal', 'cuda'] as const
+const gpuKinds = ['vulkan', 'metal', 'cuda', 'ggml-cuda'] as const
 
 const flags = {
-  gpu: { kind: 'text', value: 'KIND', help: 'also build the library for vulkan, metal or cuda (docs/gpu.md)' },
+  gpu: { kind: 'text', value: 'KIND', help: 'also build the library for vulkan, metal, cuda or ggml-cuda (docs/gpu.md)' },
   jobs: { kind: 'number', short: 'j', help: 'parallel compiler jobs (default: one per processor)' },
   help: { kind: 'switch', short: 'h', help: 'show this' },
 } as const satisfies Flags
@@ -68,7 +68,7 @@ export const buildCommand: Command = {
     const release = path.join(root, 'build', 'Release')
     const sources = sourceFolder(root)
     const jobs = values.jobs === undefined ? [] : ['--jobs', String(values.jobs)]
-    const gpu = kind === undefined ? [] : [`-DLATENT_${kind.toUpperCase()}=ON`]
+    const gpu = kind === undefined ? [] : [`-DLATENT_${kind.toUpperCase().replace('-', '_')}=ON`]
     await runScript(path.join(sources, script), [...jobs, '--', `-DLATENT_ADDON_DIR=${release.replaceAll(path.sep, '/')}`, ...gpu], io)
     io.stdout.write(`built ${path.join(release, 'latent.node')}\n`)
   },

@@ -11,10 +11,10 @@ import { outsideArchive, packageRoot, packageVersion, scope } from '../native/pa
 const probeTimeout = 30_000 // milliseconds; the first use of a driver takes a few seconds
 
 /** Kinds of devices with a library of their own. */
-export const gpuKinds = ['cuda', 'vulkan', 'metal'] as const
+export const gpuKinds = ['cuda', 'vulkan', 'metal', 'ggml-cuda'] as const
 export type GpuKind = (typeof gpuKinds)[number]
 
-const titles: Record<GpuKind, string> = { cuda: 'CUDA engine', vulkan: 'Vulkan backend', metal: 'Metal backend' }
+const titles: Record<GpuKind, string> = { cuda: 'CUDA engine', vulkan: 'Vulkan backend', metal: 'Metal backend', 'ggml-cuda': 'CUDA backend of ggml' }
 const suffixes: Partial<Record<NodeJS.Platform, string>> = { win32: '.dll', darwin: '.dylib' }
 
 /** A library, or why the one found cannot be used. */
@@ -24,7 +24,7 @@ export interface FoundLibrary {
 }
 
 function variableOf(kind: GpuKind): string {
-  return `LATENT_${kind.toUpperCase()}_LIBRARY`
+  return `LATENT_${kind.toUpperCase().replace('-', '_')}_LIBRARY`
 }
 
 function versionOf(manifest: string): string {
@@ -68,7 +68,7 @@ export function findGpuLibrary(
 export function missingLibrary(kind: GpuKind, platform: string = process.platform): string {
   const mac = platform === 'darwin'
   if (kind === 'metal' && !mac) return 'Metal exists only on macOS'
-  if (kind === 'cuda' && mac) return 'CUDA does not exist on macOS'
+  if (kind.endsWith('cuda') && mac) return 'CUDA does not exist on macOS'
   return `the ${titles[kind]} is not installed: compile it with "latent build --gpu ${kind}" (docs/gpu.md)`
 }
 

@@ -269,7 +269,7 @@ export interface NativeAddon {
   versions(): string
   /** JSON: Device[], of all kinds or one ('cpu', 'cuda' ...). */
   getDevices(kind?: string): string
-  /** Path of the library for devices of this kind ('cuda', 'vulkan', 'metal'), and the reason not to load it ('' if it may be loaded), which its devices report. */
+  /** Path of the library for devices of this kind ('cuda', 'vulkan', 'metal', 'ggml-cuda'), and the reason not to load it ('' if it may be loaded), which its devices report. */
   setGpuLibrary(kind: string, path: string, refused: string): void
   /** From now on this device of getDevices() is refused for the reason; '': no longer. */
   refuseDevice(device: string, reason: string): void

@@ -29,8 +29,10 @@ export const modelKinds: readonly ModelKind[] = [
 
 function checkDevice(value: unknown, name: string): DeviceSpec {
   const device = checkString(value, name, 64)
-  if (!/^(auto|cpu|(cuda|metal|vulkan)(:\d{1,3})?)$/.test(device)) {
-    throw invalidRange(`device must be 'auto', 'cpu', 'cuda', 'metal' or 'vulkan', optionally with a number ('cuda:1'), not ${show(device)}`)
+  if (!/^(auto|cpu|(cuda|ggml-cuda|metal|vulkan)(:\d{1,3})?)$/.test(device)) {
+    throw invalidRange(
+      `device must be 'auto', 'cpu', 'cuda', 'ggml-cuda', 'metal' or 'vulkan', optionally with a number ('cuda:1'), not ${show(device)}`,
+    )
   }
   return device as DeviceSpec
 }

@@ -78,7 +78,11 @@ struct Message {
 thread_local Message last_message;
 void (*host_log)(int32_t level, const char * text) = nullptr;
 
+/// A message since the last call began said that memory is short. CUDA's errors are failed assertions, after a message.
+thread_local bool said_memory = false;
+
 void pass_log(ggml_log_level level, const char * text, void *) {
+    if (level == GGML_LOG_LEVEL_ERROR && std::strstr(text, "out of memory")) said_memory = true;
     if (host_log) host_log(level, text);
 }
 
@@ -114,6 +118,9 @@ int status_of_exception() noexcept {
         const int code = error.code().value();
         const bool memory = vulkan && (code == no_host_memory || code == no_device_memory);
         return memory && !is_compiling(error.what()) ? LATENT_BACKEND_OUT_OF_MEMORY : LATENT_BACKEND_FAILED;
+    } catch (const Assertion & error) {
+        last_message = error.what();
+        return said_memory ? LATENT_BACKEND_OUT_OF_MEMORY : LATENT_BACKEND_FAILED;
     } catch (const std::exception & error) {
         last_message = error.what();
     } catch (...) {
@@ -124,6 +131,7 @@ int status_of_exception() noexcept {
 
 template <typename Function>
 int guarded(const Function & function) noexcept {
+    said_memory = false;
     try {
         function();
         return LATENT_BACKEND_OK;
@@ -186,12 +194,15 @@ void open_backend(latent_backend_device & device) {
     const std::lock_guard<std::mutex> lock(mutex);
     device.gpu.backend = ggml_backend_dev_init(device.device, nullptr);
     if (!device.gpu.backend) throw std::runtime_error("the device could not be opened");
+    latent::backend::guard_buffers(ggml_backend_dev_buffer_type(device.device));
 }
 
 void close_backend(Gpu & gpu) {
     ggml_backend_t backend = gpu.backend;
     gpu.backend = nullptr;
-    if (backend) ggml_backend_free(backend);
+    if (!backend) return;
+    if (!latent::backend::can_free(ggml_backend_get_device(backend))) throw std::runtime_error("the device is lost");
+    ggml_backend_free(backend);
 }
 
 const char * last_error() {
@@ -212,7 +223,7 @@ int device_info(int32_t index, latent_backend_device_info * info) {
         copy_text(info->description, ggml_backend_dev_description(device));
         copy_text(info->driver, latent::backend::driver_of(info->description).c_str());
         size_t free = 0, total = 0;
-        ggml_backend_dev_memory(device, &free, &total);
+        latent::backend::memory_of(device, &free, &total);
         // ggml subtracts the use from the budget, and the result wraps round where more is used.
         info->memory_free = free <= total ? free : 0, info->memory_total = total;
         info->float32 = float32_products() ? 1 : 0;

@@ -12,5 +12,11 @@ ggml_backend_reg_t start();
 std::string driver_of(const std::string & description);
 /// Whether products of float32 are computed in float32.
 bool float32_products();
+/// Free and total bytes, both 0 if unknown; used bytes may exceed the total, and `free` wraps round then.
+void memory_of(ggml_backend_dev_t device, size_t * free, size_t * total);
+/// Changes what the functions of buffers do where they would end the process. Called with the type of each device that is opened.
+void guard_buffers(ggml_backend_buffer_type_t type);
+/// Whether ggml's state of a device may be freed, which would end the process if the device is lost.
+bool can_free(ggml_backend_dev_t device);
 
 }  // namespace latent::backend

@@ -18,4 +18,15 @@ bool float32_products() {
     return false;
 }
 
+void memory_of(ggml_backend_dev_t device, size_t * free, size_t * total) {
+    ggml_backend_dev_memory(device, free, total);
+}
+
+// Freeing cannot fail.
+void guard_buffers(ggml_backend_buffer_type_t) {}
+
+bool can_free(ggml_backend_dev_t) {
+    return true;
+}
+
 }  // namespace latent::backend

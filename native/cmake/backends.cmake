@@ -1,7 +1,8 @@
-# latent-vulkan.so, latent-metal.dylib (.dll): a ggml backend with its own copy of ggml's base library
+# latent-vulkan.so, latent-metal.dylib, latent-ggml-cuda.so (.dll): a ggml backend with its own copy of ggml's base library
 # behind a C function table (native/backend), one exported function. The engine loads it at run time,
 # so the addon does not depend on a driver and a build without it is complete.
 option(LATENT_METAL "Build the Metal backend, latent-metal.dylib (macOS)" OFF)
+option(LATENT_GGML_CUDA "Build ggml's CUDA backend, latent-ggml-cuda.so (needs the CUDA toolkit with cuBLAS)" OFF)
 
 # ggml's functions are extern "C" and throw here (backend_module.cpp). With /EHsc, which CMake sets,
 # MSVC assumes that they do not, and may drop the handlers.
@@ -60,4 +61,28 @@ if(LATENT_METAL)
   latent_backend_module(metal "${PROJECT_SOURCE_DIR}/native/backend/metal.cpp")
   target_link_libraries(latent_metal PRIVATE ggml-metal)
   latent_backend_output(metal)
+endif()
+
+# Beside our own engine (cuda.cmake): for GPUs that it does not support, and to compare with. The addon of a GPU's user is built on
+# the machine that has it, so CMAKE_CUDA_ARCHITECTURES is "native" where CMake knows that.
+if(LATENT_GGML_CUDA)
+  include(CheckLanguage)
+  find_package(CUDAToolkit QUIET)
+  if(NOT CMAKE_CUDA_COMPILER AND CUDAToolkit_NVCC_EXECUTABLE)
+    set(CMAKE_CUDA_COMPILER "${CUDAToolkit_NVCC_EXECUTABLE}")
+  endif()
+  check_language(CUDA)
+  if(NOT CMAKE_CUDA_COMPILER OR NOT TARGET CUDA::cublas OR NOT TARGET CUDA::cuda_driver)
+    message(FATAL_ERROR "ggml's CUDA backend needs nvcc and cuBLAS: install the CUDA toolkit, or set CUDACXX to its nvcc (docs/gpu.md).")
+  endif()
+  if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES AND CMAKE_VERSION VERSION_GREATER_EQUAL 3.24)
+    set(CMAKE_CUDA_ARCHITECTURES native)
+  endif()
+  enable_language(CUDA)
+  set(GGML_STATIC OFF)  # cuBLAS as a shared library of the toolkit: the static one has hundreds of megabytes
+  set(GGML_CUDA_NCCL OFF)
+  add_subdirectory("${_ggml}/src/ggml-cuda" "${CMAKE_BINARY_DIR}/ggml-cuda" EXCLUDE_FROM_ALL)
+  latent_backend_module(ggml-cuda "${PROJECT_SOURCE_DIR}/native/backend/ggml_cuda.cpp")
+  target_link_libraries(latent_ggml-cuda PRIVATE ggml-cuda CUDA::cudart)
+  latent_backend_output(ggml-cuda)
 endif()

@@ -59,7 +59,9 @@ void describe_device(int index, latent_cuda_device_info & info) {
     info.driver_version = driver;
     info.usable = p.major >= kOldestMajor;
     if (!info.usable) {
-        std::snprintf(info.why, sizeof(info.why), "%s has compute capability %d.%d; the CUDA engine needs 8.0 (Ampere) or newer",
+        std::snprintf(info.why, sizeof(info.why),
+                      "%s has compute capability %d.%d; the CUDA engine needs 8.0 (Ampere) or newer; ggml-cuda and vulkan run on "
+                      "older ones",
                       info.name, p.major, p.minor);
     }
 }

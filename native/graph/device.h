@@ -30,9 +30,9 @@ struct DeviceInfo {
 /// one at a time.
 class Device {
 public:
-    /// `name`: "auto" (the CPU), a kind ("cpu", "cuda", "metal", "vulkan": its first usable device) or a name of list_devices().
-    /// `threads`: CPU threads, 0 for the physical cores. Throws ErrorCode::device naming the existing devices, or why this one
-    /// cannot be used; invalid_argument if LATENT_KERNELS or LATENT_OPS has an unknown value.
+    /// `name`: "auto" (the CPU), a kind ("cpu", "cuda", "ggml-cuda", "metal", "vulkan": its first usable device) or a name of
+    /// list_devices(). `threads`: CPU threads, 0 for the physical cores. Throws ErrorCode::device naming the existing devices, or
+    /// why this one cannot be used; invalid_argument if LATENT_KERNELS or LATENT_OPS has an unknown value.
     static std::shared_ptr<Device> create(const std::string & name = "auto", int threads = 0);
     virtual ~Device() = default;
     Device(const Device &) = delete;

@@ -7,7 +7,7 @@ import { root } from '../build-native.mjs'
 const require = createRequire(import.meta.url)
 const packageFolder = (name) => path.dirname(require.resolve(`${name}/package.json`))
 /** The folders of ggml's src/ that native/cmake compiles: ggml.cmake always, backends.cmake on request. */
-const backends = ['ggml-cpu', 'ggml-vulkan', 'ggml-metal']
+const backends = ['ggml-cpu', 'ggml-vulkan', 'ggml-metal', 'ggml-cuda']
 
 function copy(from, to, options = {}) {
   if (!existsSync(from)) throw new Error(`${from} is missing: run 'npm ci' first`)

@@ -80,7 +80,7 @@ describe('contents of the packages', () => {
       allowed: [
         /^(CMakeLists\.txt|CMakePresets\.json|scripts\/build-native\.mjs)$/,
         /^native\/(CMakeLists\.txt|cmake\/([\w-]+\/)*[\w-]+\.(cmake|map|cpp|hpp)|\w+\/([\w-]+\/)*[\w-]+\.(cpp|h|txt))$/,
-        /^deps\/ggml\/(CMakeLists\.txt|LICENSE|cmake\/.+|include\/[\w-]+\.h|src\/[\w-]+\.(c|cpp|h|txt)|src\/ggml-(cpu|vulkan|metal)\/.+)$/,
+        /^deps\/ggml\/(CMakeLists\.txt|LICENSE|cmake\/.+|include\/[\w-]+\.h|src\/[\w-]+\.(c|cpp|h|txt)|src\/ggml-(cpu|vulkan|metal|cuda)\/.+)$/,
         /^deps\/nlohmann\/json\.hpp$/,
         /^deps\/node-addon-api\/(napi[\w.-]*\.h|LICENSE\.md)$/,
         /^deps\/node-api-headers\/(include\/\w+\.h|def\/\w+\.def|LICENSE)$/,

@@ -18,6 +18,9 @@ test.each([
   ['native/graph/portable/vulkan_scratch.cpp', 'ggml-vulkan/ggml-vulkan.cpp', 'ggml_vk_guess_split_k', '28d6606e926ce58f'],
   ['native/graph/portable/vulkan_scratch.cpp', 'ggml-vulkan/ggml-vulkan.cpp', 'ggml_vk_mul_mat_q_f16', '7b225b062d69adb5'],
   ['native/graph/portable/vulkan_scratch.cpp', 'ggml-vulkan/ggml-vulkan.cpp', 'ggml_vk_soft_max', '1a602c7dfcd5bb2e'],
+  ['test/native/backend/cuda_rules.h', 'ggml-cuda/ggml-cuda.cu', 'ggml_backend_cuda_device_supports_op', 'd263487414377c85'],
+  ['native/graph/portable/cuda_scratch.cpp', 'ggml-cuda/ggml-cuda.cu', 'ggml_cuda_op_mul_mat_cublas', '7cdfc3d99b39fb68'],
+  ['native/backend/ggml_cuda.cpp', 'ggml-cuda/ggml-cuda.cu', 'ggml_backend_cuda_device_get_memory', 'e2e5b28cce6a0689'],
 ])('%s follows %s, %s()', (_rules, file, name, hash) => {
   const text = functionText(file, name)
   expect(text.length).toBeGreaterThan(500)

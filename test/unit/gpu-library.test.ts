@@ -23,7 +23,7 @@ afterEach(() => rmSync(root, { recursive: true, force: true }))
 
 describe.each(gpuKinds)('findGpuLibrary(%s)', (kind) => {
   const file = `latent-${kind}${suffix}`
-  const variable = `LATENT_${kind.toUpperCase()}_LIBRARY`
+  const variable = `LATENT_${kind.toUpperCase().replace('-', '_')}_LIBRARY`
   const folder = `node_modules/@node-latent-diffusion/${system}-${kind}`
 
   test('finds nothing on a machine without it', () => {
@@ -56,9 +56,10 @@ describe('a library that is not installed', () => {
     const how = (title: string, kind: string) => `the ${title} is not installed: compile it with "latent build --gpu ${kind}" (docs/gpu.md)`
     for (const platform of ['win32', 'linux', 'darwin'] as const) expect(missingLibrary('vulkan', platform)).toBe(how('Vulkan backend', 'vulkan'))
     expect(missingLibrary('cuda', 'linux')).toBe(how('CUDA engine', 'cuda'))
+    expect(missingLibrary('ggml-cuda', 'linux')).toBe(how('CUDA backend of ggml', 'ggml-cuda'))
     expect(missingLibrary('metal', 'darwin')).toBe(how('Metal backend', 'metal'))
     expect(missingLibrary('metal', 'linux')).toBe('Metal exists only on macOS')
-    expect(missingLibrary('cuda', 'darwin')).toBe('CUDA does not exist on macOS')
+    for (const kind of ['cuda', 'ggml-cuda'] as const) expect(missingLibrary(kind, 'darwin')).toBe('CUDA does not exist on macOS')
   })
 
   test('a device of its kind is refused with it; the CPU and unknown kinds are not its business', async () => {
@@ -89,12 +90,12 @@ describe('probeGpuLibrary', () => {
 
   test('the child process knows no other library', async () => {
     const before = { ...process.env }
-    for (const kind of gpuKinds) process.env[`LATENT_${kind.toUpperCase()}_LIBRARY`] = '/crashes.so'
+    for (const kind of gpuKinds) process.env[`LATENT_${kind.toUpperCase().replace('-', '_')}_LIBRARY`] = '/crashes.so'
     try {
       expect(await probe('if (!Object.keys(process.env).some((name) => /^LATENT_.*_LIBRARY$/.test(name))) say({ done: true })')).toEqual(good)
     } finally {
       for (const kind of gpuKinds) {
-        const name = `LATENT_${kind.toUpperCase()}_LIBRARY`
+        const name = `LATENT_${kind.toUpperCase().replace('-', '_')}_LIBRARY`
         if (before[name] === undefined) delete process.env[name]
         else process.env[name] = before[name]
       }

@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "graph/home.h"
+#include "graph/portable/cuda_scratch.h"
 #include "graph/portable/ggml_handles.h"
 #include "graph/portable/ggml_library.h"
 #include "graph/portable/profile.h"
@@ -154,7 +155,8 @@ DeviceInfo GgmlBackendDevice::info() const {
 }
 
 uint64_t GgmlBackendDevice::work_bytes(ggml_cgraph * graph, bool) const {
-    return kind() == "vulkan" ? vulkan_scratch_bytes(graph, float32_) : 0;
+    if (kind() == "vulkan") return vulkan_scratch_bytes(graph, float32_);
+    return kind() == "ggml-cuda" ? cuda_scratch_bytes(graph) : 0;
 }
 
 uint64_t GgmlBackendDevice::host_work_bytes() const {

@@ -39,7 +39,8 @@ State & state_of(const std::string & kind) {
 std::string path_of(const std::string & kind, const State & state) {
     if (!state.path.empty()) return state.path;
     std::string variable = "LATENT_" + kind + "_LIBRARY";
-    std::transform(variable.begin(), variable.end(), variable.begin(), [](unsigned char c) { return std::toupper(c); });
+    std::transform(variable.begin(), variable.end(), variable.begin(),
+                   [](unsigned char c) { return c == '-' ? '_' : std::toupper(c); });
     const char * named = std::getenv(variable.c_str());
     return named ? named : "";
 }
@@ -75,7 +76,7 @@ BackendLibrary load(const std::string & kind, const std::string & path) {
 }  // namespace
 
 const std::vector<std::string> & backend_kinds() {
-    static const std::vector<std::string> kinds = {"vulkan", "metal"};
+    static const std::vector<std::string> kinds = {"vulkan", "metal", "ggml-cuda"};
     return kinds;
 }
 

@@ -15,7 +15,7 @@ void set_backend_library(const std::string & kind, const std::string & path);
 /// From now on devices of this kind are reported as unusable with this reason; "" clears it.
 void refuse_backend(const std::string & kind, const std::string & reason);
 
-/// The kinds that may be given: "vulkan", "metal".
+/// The kinds that may be given: "vulkan", "metal", "ggml-cuda".
 const std::vector<std::string> & backend_kinds();
 
 struct BackendLibrary {

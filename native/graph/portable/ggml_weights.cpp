@@ -22,8 +22,10 @@ GgmlWeights::GgmlWeights(const DevicePtr & device) : device_(device), type_(stat
     quiet_ggml();
 }
 
-DType GgmlWeights::resident_type(const Parameter &, DType, DType wanted) const {
-    return wanted;
+// ggml's CUDA backend does not look up rows of K-quants.
+DType GgmlWeights::resident_type(const Parameter & parameter, DType, DType wanted) const {
+    const bool refused = parameter.role == Role::embedding && dtype_block(wanted) > 32 && device_->kind() == "ggml-cuda";
+    return refused ? DType::f16 : wanted;
 }
 
 uint64_t GgmlWeights::bytes(const Parameter & parameter) const {

@@ -282,10 +282,13 @@ TEST(memory_that_ends) {
     fake().overdraw(false);
 
     // Inside a graph: the device stays usable.
-    fake().fail(Failure::no_memory, 0);
-    const std::string message = message_of([&] { tower.run(); });
-    CHECK(contains(message, "ERR_OUT_OF_MEMORY") && contains(message, "ErrorOutOfDeviceMemory"));
-    CHECK(tower.run() == expected);
+    for (const Failure failure : {Failure::no_memory, Failure::said_memory}) {
+        fake().fail(failure, 0);
+        const std::string message = message_of([&] { tower.run(); });
+        CHECK(contains(message, "ERR_OUT_OF_MEMORY"));
+        CHECK(contains(message, failure == Failure::no_memory ? "ErrorOutOfDeviceMemory" : "CUDA error: out of memory"));
+        CHECK(tower.run() == expected);
+    }
 }
 
 TEST(scratch_of_the_backend_is_planned) {

@@ -16,6 +16,7 @@
 #include <thread>
 
 #include "backend/backend_start.h"
+#include "cuda_rules.h"
 #include "metal_rules.h"
 
 namespace {
@@ -71,14 +72,19 @@ struct VulkanCategory : std::error_category {
     std::string message(int code) const override { return code == -4 ? "ErrorDeviceLost" : "ErrorOutOfDeviceMemory"; }
 };
 
+bool is_memory(Failure failure) {
+    return failure == Failure::no_memory || failure == Failure::said_memory;
+}
+
 void throw_failure(GpuState & gpu, Failure failure, bool opening) {
     static const VulkanCategory category;
-    gpu.broken = opening || failure != Failure::no_memory;
+    gpu.broken = opening || !is_memory(failure);
     switch (failure) {
         case Failure::no_memory: throw std::system_error(-2, category, "vk::Device::allocateMemory");
         case Failure::lost: throw std::system_error(-4, category, "vk::Queue::submit");
         case Failure::shader: throw std::system_error(-2, category, "vk::Device::createComputePipeline");
         case Failure::assertion: GGML_ABORT("no pipeline");
+        case Failure::said_memory: GGML_LOG_ERROR("CUDA error: out of memory\n"); GGML_ABORT("CUDA error");
         case Failure::none: break;
     }
 }
@@ -86,7 +92,7 @@ void throw_failure(GpuState & gpu, Failure failure, bool opening) {
 void maybe_fail(GpuState & gpu, bool opening) {
     const Failure failure = state.failure;
     if (failure == Failure::none || state.after-- > 0) return;
-    if (failure == Failure::no_memory) state.failure = Failure::none;
+    if (is_memory(failure)) state.failure = Failure::none;
     throw_failure(gpu, failure, opening);
 }
 
@@ -205,11 +211,11 @@ bool dense(const ggml_tensor * t) {
            (t->ne[3] == 1 || t->nb[3] == t->nb[2] * static_cast<size_t>(t->ne[2]));
 }
 
-/// What both Metal and Vulkan support. Vulkan refuses less, except for views; it would copy those that are operands of products
-/// to 16 bits.
+/// What Metal, CUDA and Vulkan all support. Vulkan refuses less, except for views; it would copy those that are operands of
+/// products to 16 bits.
 bool supports(ggml_backend_dev_t device, const ggml_tensor * node) {
     const Use use(state_of(device));
-    if (!metal_supports(node)) return false;
+    if (!metal_supports(node) || !cuda_supports(node)) return false;
     switch (node->op) {
         case GGML_OP_IM2COL: return dense(node->src[1]);
         case GGML_OP_MUL_MAT: return !state.refuse_products && dense(node->src[0]) && dense(node->src[1]);
@@ -298,6 +304,16 @@ std::string driver_of(const std::string & description) {
 
 bool float32_products() {
     return !state.halves;
+}
+
+void memory_of(ggml_backend_dev_t device, size_t * free, size_t * total) {
+    ggml_backend_dev_memory(device, free, total);
+}
+
+void guard_buffers(ggml_backend_buffer_type_t) {}
+
+bool can_free(ggml_backend_dev_t) {
+    return true;
 }
 
 }  // namespace latent::backend

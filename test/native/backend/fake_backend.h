@@ -9,10 +9,11 @@
 
 enum class Failure {
     none,
-    no_memory,  // vk::OutOfDeviceMemoryError while computing
-    lost,       // vk::DeviceLostError
-    shader,     // vk::OutOfDeviceMemoryError while compiling a shader
-    assertion,  // GGML_ABORT inside the backend
+    no_memory,    // vk::OutOfDeviceMemoryError while computing
+    lost,         // vk::DeviceLostError
+    shader,       // vk::OutOfDeviceMemoryError while compiling a shader
+    assertion,    // GGML_ABORT inside the backend
+    said_memory,  // the same, after a message that memory is short, as of ggml's CUDA backend
 };
 
 /// Exported by the library, for the test alone. `after`: the number of calls that still succeed.

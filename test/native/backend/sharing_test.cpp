@@ -134,3 +134,23 @@ TEST(gpus_beside_one_another) {
     for (std::thread & thread : threads) thread.join();
     CHECK(!results[0].empty() && results[1] == results[0]);
 }
+
+/// ggml's CUDA backend is a kind of its own beside our engine, "cuda".
+TEST(a_kind_with_a_hyphen) {
+    if (real_device()) return;
+    setenv("LATENT_GGML_CUDA_LIBRARY", LATENT_BACKEND_FAKE, 1);
+    CHECK(graph::device_name("ggml-cuda") == "ggml-cuda:0");
+    const DevicePtr device = graph::Device::create("ggml-cuda:6");
+    CHECK(device->kind() == "ggml-cuda" && device->info().home == "portable");
+    CHECK_THROWS(graph::Device::create("cuda:6"), ErrorCode::device);
+    for (const DType type : {DType::f16, DType::q8_0}) {
+        GoldenUNet golden_unet(device), other(gpu());
+        golden_unet.load({Precision::fast, type}), other.load({Precision::fast, type});
+        golden_unet.difference(), other.difference();
+        CHECK(golden_unet.out == other.out);
+        // Where weights are decoded, memory for that is planned.
+        CHECK(golden_unet.unet.measure(golden_unet.input.shape).bytes > golden_unet.unet.runner().bytes());
+    }
+    unsetenv("LATENT_GGML_CUDA_LIBRARY");
+    CHECK(graph::device_name("ggml-cuda") == "ggml-cuda");
+}

@@ -1,0 +1,115 @@
+#include <cuda_runtime_api.h>
+#include <ggml-backend-impl.h>
+#include <ggml-cuda.h>
+
+#include <map>
+#include <mutex>
+#include <stdexcept>
+#include <string>
+
+#include "backend/backend_start.h"
+
+namespace latent::backend {
+namespace {
+
+/// What the buffers of a device did before guard_buffers().
+struct Original {
+    decltype(ggml_backend_buffer_type_i::alloc_buffer) allocate = nullptr;
+    ggml_backend_buffer_i functions = {};
+};
+
+std::mutex originals_mutex;
+
+Original & original_of(ggml_backend_buffer_type_t type) {
+    static auto & all = *new std::map<ggml_backend_buffer_type_t, Original>();  // buffers may outlive static objects
+    const std::lock_guard<std::mutex> lock(originals_mutex);
+    return all[type];
+}
+
+/// Finds a lost device, which fails every call. ggml would end the process: it checks calls in destructors.
+bool answers() {
+    return cudaDeviceSynchronize() == cudaSuccess;
+}
+
+/// Makes it the device of this thread.
+bool select(ggml_backend_dev_t device) {
+    ggml_backend_reg_t registry = ggml_backend_cuda_reg();
+    for (size_t i = 0; i < ggml_backend_reg_dev_count(registry); ++i) {
+        if (ggml_backend_reg_dev_get(registry, i) == device)
+            return cudaSetDevice(static_cast<int>(i)) == cudaSuccess && answers();
+    }
+    return false;
+}
+
+/// Memory of a lost device is the driver's, which frees it at the end of the process.
+void free_buffer(ggml_backend_buffer_t buffer) {
+    if (select(buffer->buft->device)) original_of(buffer->buft).functions.free_buffer(buffer);
+}
+
+/// It sets the padding of quantised rows. A failure is found again when the tensor is written.
+ggml_status init_tensor(ggml_backend_buffer_t buffer, ggml_tensor * tensor) try {
+    return original_of(buffer->buft).functions.init_tensor(buffer, tensor);
+} catch (const std::exception &) {
+    return GGML_STATUS_FAILED;
+}
+
+/// ggml's own tells buffers of CUDA by the function that frees them.
+bool copy_tensor(ggml_backend_buffer_t buffer, const ggml_tensor * from, ggml_tensor * to) {
+    const bool same = from->buffer->buft == buffer->buft;
+    if (!same || !select(buffer->buft->device)) return false;
+    return cudaMemcpy(to->data, from->data, ggml_nbytes(from), cudaMemcpyDeviceToDevice) == cudaSuccess && answers();
+}
+
+ggml_backend_buffer_t allocate(ggml_backend_buffer_type_t type, size_t bytes) try {
+    Original & original = original_of(type);
+    ggml_backend_buffer_t buffer = original.allocate(type, bytes);
+    if (!buffer) return nullptr;
+    original.functions = buffer->iface;
+    buffer->iface.free_buffer = free_buffer;
+    buffer->iface.init_tensor = init_tensor;
+    buffer->iface.cpy_tensor = copy_tensor;
+    return buffer;
+} catch (const std::exception &) {
+    return nullptr;
+}
+
+}  // namespace
+
+ggml_backend_reg_t start() {
+    int count = 0;
+    const cudaError_t status = cudaGetDeviceCount(&count);  // ggml only logs the reason
+    if (status != cudaSuccess && status != cudaErrorNoDevice) throw std::runtime_error(cudaGetErrorString(status));
+    return ggml_backend_cuda_reg();
+}
+
+// One for all devices; its version is that of the newest CUDA it knows.
+std::string driver_of(const std::string &) {
+    int version = 0;
+    if (cudaDriverGetVersion(&version) != cudaSuccess || version == 0) return {};
+    return "driver for CUDA " + std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
+}
+
+// cuBLAS rounds the operands of products to TF32, and the kernels for quantised weights round theirs to 8 bits.
+bool float32_products() {
+    return false;
+}
+
+// ggml's own function resets the device where it has nothing there, which frees what others of the process have on it, such as
+// our CUDA engine.
+void memory_of(ggml_backend_dev_t device, size_t * free, size_t * total) {
+    if (!select(device)) throw std::runtime_error(cudaGetErrorString(cudaGetLastError()));
+    const cudaError_t status = cudaMemGetInfo(free, total);
+    if (status != cudaSuccess) throw std::runtime_error(cudaGetErrorString(status));
+}
+
+void guard_buffers(ggml_backend_buffer_type_t type) {
+    if (type->iface.alloc_buffer == allocate) return;
+    original_of(type).allocate = type->iface.alloc_buffer;
+    type->iface.alloc_buffer = allocate;
+}
+
+bool can_free(ggml_backend_dev_t device) {
+    return select(device);
+}
+
+}  // namespace latent::backend
