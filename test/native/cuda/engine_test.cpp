@@ -183,6 +183,27 @@ TEST(engine_out_of_memory) {
     CHECK(latent_host::held_pinned() == 0);
 }
 
+/// Every call is for its own device, also after calls for another one in the same thread.
+TEST(engine_two_devices) {
+    latent_host::show_devices(2);
+    {
+        const Opened first(LATENT_CUDA_BF16), second(LATENT_CUDA_BF16, 1);
+        SmallNetwork a(first), b(second);
+        for (latent_cuda_program * program : {a.home.program, b.home.program}) set_inputs(program);
+        for (latent_cuda_program * program : {a.home.program, b.home.program}) ok(table().program_run(program, nullptr, nullptr));
+        CHECK(output_of(a.home.program, "out") == output_of(b.home.program, "out"));
+        std::vector<latent_cuda_launch_time> times(200);
+        int32_t count = 0;
+        for (latent_cuda_program * program : {a.home.program, b.home.program})
+            ok(table().program_profile(program, times.data(), 200, &count));
+        table().device_trim(first.device);
+        set_inputs(b.home.program);
+        ok(table().program_run(b.home.program, nullptr, nullptr));
+        table().tensor_unload(a.home.any_tensor());
+    }
+    latent_host::show_devices(1);
+}
+
 TEST(engine_lost_device) {
     const size_t before = latent_host::held_memory();
     latent_cuda_device * device = nullptr;

@@ -29,7 +29,7 @@ inline void ok(int status) {
 /// A device that is open for a test.
 struct Opened {
     latent_cuda_device * device = nullptr;
-    explicit Opened(int element = LATENT_CUDA_BF16) { ok(table().device_open(0, element, &device)); }
+    explicit Opened(int element = LATENT_CUDA_BF16, int index = 0) { ok(table().device_open(index, element, &device)); }
     ~Opened() { table().device_close(device); }
     latent_cuda_memory memory() const {
         latent_cuda_memory m;

@@ -252,7 +252,8 @@ void time_network(Network & network, latent_cuda_device * device, const TensorFi
         ", \"fastest_ms\": " + number(*std::min_element(whole.begin(), whole.end())) + ", \"gflop\": " + number(flops * 1e-9) +
         ", \"tflops\": " + number(flops / median(whole) * 1e-9) + ", \"launches\": " + std::to_string(count) +
         ", \"load_ms\": " + number(load_ms) + ", \"weight_bytes\": " + std::to_string(memory.weights) +
-        ", \"program_bytes\": " + std::to_string(memory.programs) + ", \"peak_bytes\": " + std::to_string(memory.peak);
+        ", \"program_bytes\": " + std::to_string(memory.programs) + ", \"peak_bytes\": " + std::to_string(memory.peak) +
+        ", \"device_used_bytes\": " + std::to_string(memory.total - memory.free);  // by all, rounded by the driver
     if (!file.empty()) {
         const StoredTensor & expected = file.at(what + "." + output);
         text += ", \"error\": " + number(cuda_test::error_of(y, {expected.f32.begin(), expected.f32.end()}));
@@ -274,9 +275,11 @@ void time_networks(const TensorFile & file, bool tiny) {
             latent_cuda_device * device = nullptr;
             ok(table().device_open(0, element, &device));
             {
-                std::printf("%s\n    {\"element\": \"%s\", \"weights\": \"%s\"}", first_line ? "" : ",",
-                            element == LATENT_CUDA_F16 ? "f16" : "bf16", type == LATENT_CUDA_F16 ? "16 bits" : "q8_0");
-                first_line = false;
+                latent_cuda_memory memory;
+                ok(table().device_memory(device, &memory));
+                item("{\"element\": \"" + std::string(element == LATENT_CUDA_F16 ? "f16" : "bf16") + "\", \"weights\": \"" +
+                     (type == LATENT_CUDA_F16 ? "16 bits" : "q8_0") +
+                     "\", \"device_used_bytes\": " + std::to_string(memory.total - memory.free) + "}");
                 const auto begin = Clock::now();
                 Network network(device, file, "unet.", type);
                 network.build_unet(tiny ? UNetShape::tiny() : UNetShape{});

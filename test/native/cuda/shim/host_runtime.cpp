@@ -13,6 +13,7 @@ struct HostGraph {
     std::vector<std::function<void()>> work;
 };
 struct HostStream {
+    int device = 0;
     HostGraph * capture = nullptr;
 };
 struct HostEvent {
@@ -35,6 +36,12 @@ std::map<const void *, int> & kernels() {
 }
 cudaError_t last_error = cudaSuccess;
 int captures = 0;  // under way
+thread_local int current_device = 0;
+
+/// Calls with a stream are for the device that the thread has chosen.
+void need_device(cudaStream_t stream) {
+    if (stream && stream->device != current_device) throw std::runtime_error("a stream of another device");
+}
 
 Memory & memory() {
     static Memory m;
@@ -81,6 +88,7 @@ void check_shared_memory(const void * kernel, size_t shared) {
 }
 
 void run_or_record(cudaStream_t stream, std::function<void()> work) {
+    need_device(stream);
     if (stream && stream->capture)
         stream->capture->work.push_back(std::move(work));
     else
@@ -139,7 +147,9 @@ cudaError_t cudaDriverGetVersion(int * version) {
 }
 cudaError_t cudaSetDevice(int device) {
     if (memory().lost) return cudaErrorIllegalAddress;
-    return device >= 0 && device < memory().devices ? cudaSuccess : cudaErrorNoDevice;
+    if (device < 0 || device >= memory().devices) return cudaErrorNoDevice;
+    latent_host::current_device = device;
+    return cudaSuccess;
 }
 cudaError_t cudaMemGetInfo(size_t * free, size_t * total) {
     *total = size_t{1} << 34;
@@ -194,6 +204,7 @@ cudaError_t cudaMemsetAsync(void * to, int value, size_t bytes, cudaStream_t str
 }
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t * stream, unsigned) {
     *stream = new HostStream;
+    (*stream)->device = latent_host::current_device;
     return cudaSuccess;
 }
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
@@ -229,7 +240,8 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) {
     delete exec;
     return cudaSuccess;
 }
-cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t) {
+cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
+    latent_host::need_device(stream);
     ++latent_host::counted().launched;
     for (const auto & work : exec->work) work();
     return cudaSuccess;
@@ -242,7 +254,8 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
     delete event;
     return cudaSuccess;
 }
-cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t) {
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+    latent_host::need_device(stream);
     event->at = std::chrono::steady_clock::now();
     return cudaSuccess;
 }
