@@ -35,7 +35,7 @@ async function main([kind = '', library = '', without = '']: string[]): Promise<
     } catch (error) {
       const { code, message } = error as { code?: unknown; message?: unknown }
       // Memory that is in use now may be free later; the real call will say so.
-      const failed = `${String(message).split('. The device cannot')[0]}, in the test process; update the driver`
+      const failed = `${String(message).split(/\. (?:The device cannot|Restart the process)/)[0]}, in the test process; update the driver`
       say(code === 'ERR_OUT_OF_MEMORY' ? { device: id, passed: true } : { device: id, refused: failed })
     }
   }
