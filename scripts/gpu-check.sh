@@ -12,6 +12,9 @@
 # Needs bash, python3 and an NVIDIA GPU of compute capability 8.0 or newer, and no network. The programs are taken from build-gpu
 # (or GPU_CHECK_BIN) if it exists; else nvcc builds them, without the golden networks. python3 with torch adds the comparison.
 #
+# Where little may be carried to the machine: models/, the largest folder, is not needed
+# (git sparse-checkout set --no-cone '/*' '!/models/').
+#
 # GPU_CHECK_SECONDS: of the whole check, 570 by default. GPU_CHECK_ARCHITECTURES: compute capabilities of pack, "90" by default,
 # separated by semicolons. GPU_CHECK_COMMIT: the commit, where there is no git.
 set -uo pipefail
@@ -117,7 +120,7 @@ ask() { nvidia-smi "--query-gpu=$1" --format=csv,noheader | head -1; }
 bin=${GPU_CHECK_BIN:-build-gpu}
 commit=${GPU_CHECK_COMMIT:-$(cat "$bin/commit" 2>/dev/null || git rev-parse --short HEAD 2>/dev/null || echo unknown)}
 part machine "gpu=$(ask name)" "driver=$(ask driver_version)" "memory=$(ask memory.total)" "clocks=$(ask clocks.sm,clocks.max.sm)" \
-  "date=$(date -u +%Y-%m-%d)" "commit=$commit"
+  "date=$(date -u +%Y-%m-%d)" "commit=$commit" "sources=$(git rev-parse --short HEAD 2>/dev/null || echo unknown)"
 
 if [ ! -x "$bin/test_cuda_device" ] || [ ! -x "$bin/gpu_bench" ]; then
   bin=$work/bin

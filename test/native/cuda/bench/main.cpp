@@ -73,6 +73,7 @@ void item(const std::string & text) {
 }
 
 std::string number(double v) {
+    if (!std::isfinite(v)) return "null";  // which JSON has no number for
     char text[40];
     std::snprintf(text, sizeof(text), "%.6g", v);
     return text;
