@@ -73,7 +73,7 @@ struct Fetcher {
     int eight, first_row;                                         // of this thread
     int channel, tap, dy, dx;                                     // position of its eight columns in the sum
     int base[spatial ? a_rows : 1], place[spatial ? a_rows : 1];  // first pixel of the image; y and x of the first tap
-    int pixel[a_rows];                                            // of this tap; -1: padding
+    int pixel[spatial ? a_rows : 1];                              // of this tap; -1: padding. Else that of the first row
     int weight_row[b_rows];                                       // -1: none
     WeightChunk<T, kind, spatial> ahead[kind == WeightKind::plain ? 1 : b_rows];
 
@@ -92,8 +92,8 @@ struct Fetcher {
                 base[i] = image * p.height * p.width;
                 const int top = m < p.m ? y * p.stride - p.pad_top : -20000, left = x * p.stride - p.pad_left;
                 place[i] = top * 65536 + (left & 0xffff);
-            } else {
-                pixel[i] = m < p.m ? m : -1;
+            } else if (i == 0) {
+                pixel[0] = m;
             }
         }
         LATENT_UNROLL
@@ -105,6 +105,13 @@ struct Fetcher {
             weight_row[i] = within < bound ? (p.gated ? gated : row) : -1;
         }
         if constexpr (spatial) move(p, s);
+    }
+
+    /// The pixel of a row, -1: none. Without taps they follow each other, so that they need no registers.
+    LATENT_DEVICE int pixel_of(const ProductArgs & p, int i) const {
+        if constexpr (spatial) return pixel[i];
+        const int m = pixel[0] + i * rows_at_once;
+        return m < p.m ? m : -1;
     }
 
     /// The pixels under the current tap.
@@ -120,15 +127,16 @@ struct Fetcher {
     }
 
     /// Starts this thread's copies for its current step; quantised weights are loaded into registers.
-    LATENT_DEVICE void fetch(const ProductSources & s, T * a, T * b) {
+    LATENT_DEVICE void fetch(const ProductArgs & p, const ProductSources & s, T * a, T * b) {
         const bool inside = in_sum(s);
         const bool second = channel >= s.c1;
         const T * from = static_cast<const T *>(second ? s.x2 : s.x1);
         const int stride = second ? s.c2 : s.c1, c = second ? channel - s.c1 : channel;
         LATENT_UNROLL
         for (int i = 0; i < a_rows; ++i) {
-            const bool valid = inside && pixel[i] >= 0;
-            const T * source = valid ? from + static_cast<size_t>(pixel[i]) * stride + c : static_cast<const T *>(s.x1);
+            const int at = pixel_of(p, i);
+            const bool valid = inside && at >= 0;
+            const T * source = valid ? from + static_cast<size_t>(at) * stride + c : static_cast<const T *>(s.x1);
             cp_async16(a + swizzled(first_row + i * rows_at_once, eight), source, valid);
         }
         LATENT_UNROLL
@@ -231,7 +239,7 @@ LATENT_DEVICE void add_blocks(const ProductArgs & p, const ProductSources & s, T
     LATENT_UNROLL
     for (int stage = 0; stage < Tile::stages - 1; ++stage) {
         if (stage < steps) {
-            fetcher.fetch(s, as + stage * a_size, bs + stage * b_size);
+            fetcher.fetch(p, s, as + stage * a_size, bs + stage * b_size);
             fetcher.settle(s, bs + stage * b_size);
             fetcher.advance(p, s);
         }
@@ -242,7 +250,7 @@ LATENT_DEVICE void add_blocks(const ProductArgs & p, const ProductSources & s, T
         cp_async_wait<Tile::stages - 2>();
         sync_threads();
         const bool more = step + Tile::stages - 1 < steps;
-        if (more) fetcher.fetch(s, as + next * a_size, bs + next * b_size);
+        if (more) fetcher.fetch(p, s, as + next * a_size, bs + next * b_size);
         cp_async_commit();
         multiply_stage<T, Tile>(as + stage * a_size, bs + stage * b_size, warp_m, warp_n, sums);
         if (more) {
