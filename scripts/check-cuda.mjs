@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 /**
  * Prints the registers, stack and spills of the CUDA kernels, as reported by nvcc's assembler. Fails if a kernel spills or has a stack frame, which on a GPU
- * means that its sums are in memory. Skipped if nvcc is not installed. Usage: node scripts/check-cuda.mjs [compute capability, 80 by default] [FILE...]
+ * means that its sums are in memory. Skipped if nvcc is not installed. Usage: node scripts/check-cuda.mjs [compute capability, 80 by default;
+ * "all": those of native/cmake/cuda.cmake] [FILE...]
  */
 import { spawnSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
@@ -15,7 +16,7 @@ const folder = path.join(root, 'native', 'cuda')
 function demangle(names) {
   const { stdout, status } = spawnSync('c++filt', { input: names.join('\n'), encoding: 'utf8' })
   const plain = status === 0 ? stdout.trimEnd().split('\n') : names
-  return plain.map((name) => name.replaceAll(/latent::cuda::|\(anonymous namespace\)::|^void |\(latent.*|\(\w+Args\)$/g, ''))
+  return plain.map((name) => name.replaceAll(/latent::cuda::|\(anonymous namespace\)::|^void /g, '').replace(/\([^()]*\)$/, ''))
 }
 
 function resources(file, capability) {
@@ -55,6 +56,11 @@ function resources(file, capability) {
   return kernels.map((kernel, index) => ({ ...kernel, name: names[index] }))
 }
 
+/** The compute capabilities that the library has code for. */
+function shipped() {
+  return /LATENT_CUDA_ARCHITECTURES "([\d;]+)"/.exec(readFileSync(path.join(root, 'native', 'cmake', 'cuda.cmake'), 'utf8'))[1].split(';')
+}
+
 await main(() => {
   if (!onPath('nvcc')) {
     console.log('cuda kernels: skipped, nvcc is not installed')
@@ -64,10 +70,14 @@ await main(() => {
   const sources = readdirSync(folder).filter(
     (name) => name.endsWith('.cpp') && /__global__|product_kernel\.h/.test(readFileSync(path.join(folder, name), 'utf8')),
   )
-  const kernels = (given.length > 0 ? given : sources).flatMap((file) => resources(file, capability))
-  for (const { name, registers, stack, spills } of kernels)
-    console.log(`${String(registers).padStart(3)} registers, stack ${stack}, spills ${spills}: ${name}`)
-  const bad = kernels.filter((kernel) => kernel.stack > 0 || kernel.spills > 0)
-  console.log(`cuda kernels: ${kernels.length} for sm_${capability}, ${bad.length} with a stack frame or spills`)
-  if (kernels.length === 0 || bad.length > 0) throw new Error('a kernel spills registers to memory, or no kernel was found')
+  let failed = false
+  for (const each of capability === 'all' ? shipped() : [capability]) {
+    const kernels = (given.length > 0 ? given : sources).flatMap((file) => resources(file, each))
+    for (const { name, registers, stack, spills } of kernels)
+      console.log(`${String(registers).padStart(3)} registers, stack ${stack}, spills ${spills}: ${name}`)
+    const bad = kernels.filter((kernel) => kernel.stack > 0 || kernel.spills > 0)
+    console.log(`cuda kernels: ${kernels.length} for sm_${each}, ${bad.length} with a stack frame or spills`)
+    failed ||= kernels.length === 0 || bad.length > 0
+  }
+  if (failed) throw new Error('a kernel spills registers to memory, or no kernel was found')
 })
