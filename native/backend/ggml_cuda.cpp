@@ -18,32 +18,38 @@ struct Original {
     ggml_backend_buffer_i functions = {};
 };
 
-std::mutex originals_mutex;
-
-Original & original_of(ggml_backend_buffer_type_t type) {
-    static auto & all = *new std::map<ggml_backend_buffer_type_t, Original>();  // buffers may outlive static objects
-    const std::lock_guard<std::mutex> lock(originals_mutex);
+/// Of all types that were guarded, under a lock: calls change(original), and returns a copy of it.
+template <typename Change>
+Original original_of(ggml_backend_buffer_type_t type, const Change & change) {
+    static std::mutex & mutex = *new std::mutex();  // neither is destroyed: buffers may outlive static objects
+    static auto & all = *new std::map<ggml_backend_buffer_type_t, Original>();
+    const std::lock_guard<std::mutex> lock(mutex);
+    change(all[type]);
     return all[type];
 }
 
-/// Finds a lost device, which fails every call. ggml would end the process: it checks calls in destructors.
-bool answers() {
-    return cudaDeviceSynchronize() == cudaSuccess;
+Original original_of(ggml_backend_buffer_type_t type) {
+    return original_of(type, [](Original &) {});
 }
 
 /// Makes it the device of this thread.
 bool select(ggml_backend_dev_t device) {
     ggml_backend_reg_t registry = ggml_backend_cuda_reg();
     for (size_t i = 0; i < ggml_backend_reg_dev_count(registry); ++i) {
-        if (ggml_backend_reg_dev_get(registry, i) == device)
-            return cudaSetDevice(static_cast<int>(i)) == cudaSuccess && answers();
+        if (ggml_backend_reg_dev_get(registry, i) == device) return cudaSetDevice(static_cast<int>(i)) == cudaSuccess;
     }
     return false;
 }
 
-/// Memory of a lost device is the driver's, which frees it at the end of the process.
+/// Whether the device is there: every call of a lost one fails. Waits for what it computes.
+bool answers(ggml_backend_dev_t device) {
+    return select(device) && cudaDeviceSynchronize() == cudaSuccess;
+}
+
+/// Memory of a lost device is the driver's, which frees it at the end of the process. ggml would end it at once, because a
+/// destructor checks its calls.
 void free_buffer(ggml_backend_buffer_t buffer) {
-    if (select(buffer->buft->device)) original_of(buffer->buft).functions.free_buffer(buffer);
+    if (answers(buffer->buft->device)) original_of(buffer->buft).functions.free_buffer(buffer);
 }
 
 /// It sets the padding of quantised rows. A failure is found again when the tensor is written.
@@ -56,15 +62,15 @@ ggml_status init_tensor(ggml_backend_buffer_t buffer, ggml_tensor * tensor) try 
 /// ggml's own tells buffers of CUDA by the function that frees them.
 bool copy_tensor(ggml_backend_buffer_t buffer, const ggml_tensor * from, ggml_tensor * to) {
     const bool same = from->buffer->buft == buffer->buft;
-    if (!same || !select(buffer->buft->device)) return false;
-    return cudaMemcpy(to->data, from->data, ggml_nbytes(from), cudaMemcpyDeviceToDevice) == cudaSuccess && answers();
+    return same && select(buffer->buft->device) &&
+           cudaMemcpy(to->data, from->data, ggml_nbytes(from), cudaMemcpyDeviceToDevice) == cudaSuccess &&
+           answers(buffer->buft->device);
 }
 
 ggml_backend_buffer_t allocate(ggml_backend_buffer_type_t type, size_t bytes) try {
-    Original & original = original_of(type);
-    ggml_backend_buffer_t buffer = original.allocate(type, bytes);
+    ggml_backend_buffer_t buffer = original_of(type).allocate(type, bytes);
     if (!buffer) return nullptr;
-    original.functions = buffer->iface;
+    original_of(type, [&](Original & original) { original.functions = buffer->iface; });
     buffer->iface.free_buffer = free_buffer;
     buffer->iface.init_tensor = init_tensor;
     buffer->iface.cpy_tensor = copy_tensor;
@@ -97,19 +103,18 @@ bool float32_products() {
 // ggml's own function resets the device where it has nothing there, which frees what others of the process have on it, such as
 // our CUDA engine.
 void memory_of(ggml_backend_dev_t device, size_t * free, size_t * total) {
-    if (!select(device)) throw std::runtime_error(cudaGetErrorString(cudaGetLastError()));
-    const cudaError_t status = cudaMemGetInfo(free, total);
+    const cudaError_t status = select(device) ? cudaMemGetInfo(free, total) : cudaGetLastError();
     if (status != cudaSuccess) throw std::runtime_error(cudaGetErrorString(status));
 }
 
 void guard_buffers(ggml_backend_buffer_type_t type) {
     if (type->iface.alloc_buffer == allocate) return;
-    original_of(type).allocate = type->iface.alloc_buffer;
+    original_of(type, [&](Original & original) { original.allocate = type->iface.alloc_buffer; });
     type->iface.alloc_buffer = allocate;
 }
 
 bool can_free(ggml_backend_dev_t device) {
-    return select(device);
+    return answers(device);
 }
 
 }  // namespace latent::backend
