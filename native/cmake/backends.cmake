@@ -84,5 +84,7 @@ if(LATENT_GGML_CUDA)
   add_subdirectory("${_ggml}/src/ggml-cuda" "${CMAKE_BINARY_DIR}/ggml-cuda" EXCLUDE_FROM_ALL)
   latent_backend_module(ggml-cuda "${PROJECT_SOURCE_DIR}/native/backend/ggml_cuda.cpp")
   target_link_libraries(latent_ggml-cuda PRIVATE ggml-cuda CUDA::cudart)
+  # The toolkit's libraries may be in no folder of the system's; libcuda is the driver's, not the toolkit's stub.
+  set_target_properties(latent_ggml-cuda PROPERTIES BUILD_WITH_INSTALL_RPATH ON INSTALL_RPATH "${CUDAToolkit_LIBRARY_DIR}")
   latent_backend_output(ggml-cuda)
 endif()
