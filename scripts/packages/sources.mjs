@@ -8,6 +8,8 @@ const require = createRequire(import.meta.url)
 const packageFolder = (name) => path.dirname(require.resolve(`${name}/package.json`))
 /** The folders of ggml's src/ that native/cmake compiles: ggml.cmake always, backends.cmake on request. */
 const backends = ['ggml-cpu', 'ggml-vulkan', 'ggml-metal', 'ggml-cuda']
+/** What ggml.cmake leaves out of the CPU backend: repacked layouts, a vendor's processor, and kernels that need a download. */
+const uncompiled = /\/ggml-cpu\/(.*\/)?(repack\.cpp|(kleidiai|spacemit)\/.*)$/
 
 function copy(from, to, options = {}) {
   if (!existsSync(from)) throw new Error(`${from} is missing: run 'npm ci' first`)
@@ -19,7 +21,7 @@ function stageGgml(deps) {
   const whisper = path.join(packageFolder('ggml-source'), 'cpp', 'whisper.cpp')
   const [from, to] = [path.join(whisper, 'ggml'), path.join(deps, 'ggml')]
   for (const name of ['CMakeLists.txt', 'cmake', 'include', ...backends.map((backend) => `src/${backend}`)])
-    copy(path.join(from, name), path.join(to, name))
+    copy(path.join(from, name), path.join(to, name), { filter: (file) => !uncompiled.test(file.replaceAll('\\', '/')) })
   for (const entry of readdirSync(path.join(from, 'src'), { withFileTypes: true })) {
     if (entry.isFile()) copy(path.join(from, 'src', entry.name), path.join(to, 'src', entry.name))
   }
