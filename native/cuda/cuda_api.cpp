@@ -148,6 +148,26 @@ int tensor_declare(latent_cuda_device * device, const latent_cuda_tensor_desc * 
         *tensor = new latent_cuda_tensor{std::move(made)};
     });
 }
+int tensors_allocate(latent_cuda_device * device, latent_cuda_tensor * const * tensors, int32_t count) {
+    return guarded([&] {
+        Device & on = given(device, "The device").device;
+        if (count < 0 || (count > 0 && !tensors)) invalid("The tensors are missing");
+        uint64_t bytes = 0;
+        for (int32_t i = 0; i < count; ++i) {
+            const Tensor & tensor = *given(tensors[i], "A tensor").tensor;
+            if (&tensor.device() != &on) invalid("A tensor is of another device");
+            bytes += tensor.bytes();
+        }
+        if (bytes == 0) return;
+        on.enter();
+        const auto block = std::make_shared<const latent::cuda::WeightBlock>(on, bytes);
+        uint64_t offset = 0;
+        for (int32_t i = 0; i < count; ++i) {
+            tensors[i]->tensor->place(block, offset);
+            offset += tensors[i]->tensor->bytes();
+        }
+    });
+}
 int tensor_load(latent_cuda_tensor * tensor, const void * data, uint64_t bytes) {
     return guarded([&] { given(tensor, "The tensor").tensor->load(data, bytes); });
 }
@@ -361,6 +381,7 @@ const latent_cuda_api kTable = {
     device_trim,
     type_supported,
     tensor_declare,
+    tensors_allocate,
     tensor_load,
     tensor_unload,
     tensor_bytes,

@@ -30,7 +30,7 @@
 extern "C" {
 #endif
 
-#define LATENT_CUDA_VERSION 4u
+#define LATENT_CUDA_VERSION 5u
 
 /// Status of every function; last_error() has the message and numbers.
 enum latent_cuda_status {
@@ -229,9 +229,12 @@ struct latent_cuda_api {
     /// Declares a tensor without allocating device memory. UNSUPPORTED if type_supported returns 0 or blocks do not divide a row
     /// (in * kernel * kernel elements).
     int (*tensor_declare)(latent_cuda_device * device, const struct latent_cuda_tensor_desc * desc, latent_cuda_tensor ** tensor);
+    /// Takes memory for tensors of this device together, and unloads them. A tensor without memory takes its own in tensor_load.
+    int (*tensors_allocate)(latent_cuda_device * device, latent_cuda_tensor * const * tensors, int32_t count);
     /// `data`: all rows as in a file, row-major, exactly `bytes` bytes. Copies and repacks on the device. Loading again replaces
     /// the values and keeps the address.
     int (*tensor_load)(latent_cuda_tensor * tensor, const void * data, uint64_t bytes);
+    /// Frees its memory; that of tensors_allocate with the last of its tensors.
     void (*tensor_unload)(latent_cuda_tensor * tensor);
     /// Bytes on the device, loaded or not.
     uint64_t (*tensor_bytes)(const latent_cuda_tensor * tensor);

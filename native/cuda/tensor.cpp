@@ -1,6 +1,7 @@
 #include "cuda/tensor.h"
 
 #include <cstring>
+#include <utility>
 
 #include "cuda/pack.h"
 
@@ -68,25 +69,24 @@ WeightView Tensor::view() const {
             static_cast<int>(desc_.in * taps / 32)};
 }
 
+void Tensor::place(std::shared_ptr<const WeightBlock> block, uint64_t offset) {
+    unload();
+    block_ = std::move(block);
+    data_ = block_->data() + offset;
+    if (scale_bytes_) scales_ = block_->data() + offset + aligned(data_bytes_);
+    ++generation_;
+}
+
 void Tensor::load(const void * data, uint64_t bytes) {
     if (bytes != file_bytes_ || !data) {
         invalid("A tensor of " + shape_of(desc_) + " has " + std::to_string(file_bytes_) + " bytes, but " +
                 std::to_string(bytes) + " were given");
     }
     device_.enter();
-    if (!loaded()) {
-        void * taken = device_.take(data_bytes_, MemoryUse::weights, "weights");
-        try {
-            if (scale_bytes_) scales_ = device_.take(scale_bytes_, MemoryUse::weights, "weights");
-        } catch (...) {
-            device_.give(taken, data_bytes_, MemoryUse::weights);
-            throw;
-        }
-        data_ = taken;
-        ++generation_;
-    }
+    if (!data_) place(std::make_shared<WeightBlock>(device_, this->bytes()), 0);
     if (desc_.role == LATENT_CUDA_EMBEDDING) {
         device_.upload(data_, data, bytes);
+        loaded_ = true;
         return;
     }
     void * source = device_.raw(bytes);
@@ -102,13 +102,13 @@ void Tensor::load(const void * data, uint64_t bytes) {
             pack_matrix<bf16>(args, device_.stream());
     }
     check(cudaGetLastError(), "Packing weights");
+    loaded_ = true;
 }
 
 void Tensor::unload() noexcept {
-    if (!loaded()) return;
-    device_.give(data_, data_bytes_, MemoryUse::weights);
-    device_.give(scales_, scale_bytes_, MemoryUse::weights);
-    data_ = scales_ = nullptr;
+    if (!data_) return;
+    data_ = scales_ = nullptr, loaded_ = false;
+    block_.reset();
     ++generation_;
 }
 

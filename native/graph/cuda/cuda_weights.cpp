@@ -69,6 +69,14 @@ std::unique_ptr<Resident> CudaWeights::declare(const Parameter & parameter, DTyp
     return std::make_unique<CudaResident>(device_, desc, data);
 }
 
+void CudaWeights::allocate(const std::vector<Placement> & parameters) {
+    std::vector<latent_cuda_tensor *> tensors;
+    for (const Placement & placement : parameters)
+        tensors.push_back(static_cast<const CudaResident &>(*placement.parameter->resident).tensor());
+    device_->call("Loading weights", &latent_cuda_api::tensors_allocate, device_->handle(), tensors.data(),
+                  static_cast<int32_t>(tensors.size()));
+}
+
 void CudaWeights::load(const Parameter & parameter, DType stored, Span<const uint8_t> data) {
     const CudaResident & resident = static_cast<const CudaResident &>(*parameter.resident);
     std::vector<uint8_t> converted;

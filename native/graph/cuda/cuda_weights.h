@@ -39,7 +39,7 @@ public:
     uint64_t bytes(const Parameter & parameter) const override;
     std::unique_ptr<Resident> declare(const Parameter & parameter, DType stored) override;
     bool takes_in_place(const Parameter &, DType, Span<const uint8_t>) const override { return false; }
-    void allocate(const std::vector<Placement> &) override {}  // each tensor is allocated when it is loaded
+    void allocate(const std::vector<Placement> & parameters) override;
     void load(const Parameter & parameter, DType stored, Span<const uint8_t> data) override;
     void read(const Parameter & parameter, Span<float> out) const override;
     void unload(const std::vector<const Parameter *> & parameters) override;

@@ -183,6 +183,51 @@ TEST(engine_out_of_memory) {
     CHECK(latent_host::held_pinned() == 0);
 }
 
+/// The weights of a network are one piece of memory, which is freed with the last of them.
+TEST(engine_tensors_allocated_together) {
+    const size_t before = latent_host::held_memory();
+    {
+        const Opened opened;
+        const latent_cuda_tensor_desc descs[] = {{LATENT_CUDA_F32, LATENT_CUDA_MATRIX, 64, 64, 1},
+                                                 {LATENT_CUDA_Q8_0, LATENT_CUDA_MATRIX, 9, 32, 1},
+                                                 {LATENT_CUDA_F32, LATENT_CUDA_VECTOR, 5, 1, 1}};
+        std::vector<latent_cuda_tensor *> tensors(3);
+        uint64_t bytes = 0;
+        for (size_t i = 0; i < 3; ++i) {
+            ok(table().tensor_declare(opened.device, &descs[i], &tensors[i]));
+            CHECK(table().tensor_bytes(tensors[i]) % 256 == 0);
+            bytes += table().tensor_bytes(tensors[i]);
+        }
+        const size_t held = latent_host::held_memory();
+        latent_host::limit_memory(held + bytes - 1);
+        CHECK(table().tensors_allocate(opened.device, tensors.data(), 3) == LATENT_CUDA_OUT_OF_MEMORY);
+        CHECK(last_error().wanted_bytes == bytes && latent_host::held_memory() == held);
+        latent_host::limit_memory(SIZE_MAX);
+        ok(table().tensors_allocate(opened.device, tensors.data(), 3));
+        CHECK(latent_host::held_memory() == held + bytes);
+
+        const std::vector<float> matrix(64 * 64, 1.0f), vector = {1, 2, 3, 4, 5};
+        const std::vector<uint8_t> blocks(9 * 34, 3);
+        std::vector<float> read(5);
+        CHECK(table().tensor_read(tensors[2], read.data(), 5) == LATENT_CUDA_INVALID);  // it has a place and no values
+        ok(table().tensor_load(tensors[2], vector.data(), 5 * 4));
+        ok(table().tensor_load(tensors[0], matrix.data(), matrix.size() * 4));
+        ok(table().tensor_load(tensors[1], blocks.data(), blocks.size()));
+        ok(table().tensor_read(tensors[2], read.data(), 5));
+        CHECK(read == vector);
+        table().device_trim(opened.device);
+        CHECK(latent_host::held_memory() == held + bytes);
+        for (const size_t i : {size_t{2}, size_t{0}, size_t{1}}) {
+            CHECK(latent_host::held_memory() == held + bytes);
+            table().tensor_unload(tensors[i]);
+        }
+        CHECK(latent_host::held_memory() == held);
+        CHECK(table().tensors_allocate(opened.device, nullptr, 1) == LATENT_CUDA_INVALID);
+        for (latent_cuda_tensor * tensor : tensors) table().tensor_free(tensor);
+    }
+    CHECK(latent_host::held_memory() == before);
+}
+
 /// Every call is for its own device, also after calls for another one in the same thread.
 TEST(engine_two_devices) {
     latent_host::show_devices(2);
@@ -199,7 +244,9 @@ TEST(engine_two_devices) {
         table().device_trim(first.device);
         set_inputs(b.home.program);
         ok(table().program_run(b.home.program, nullptr, nullptr));
-        table().tensor_unload(a.home.any_tensor());
+        latent_cuda_tensor * foreign = a.home.any_tensor();
+        CHECK(table().tensors_allocate(second.device, &foreign, 1) == LATENT_CUDA_INVALID);
+        table().tensor_unload(foreign);
     }
     latent_host::show_devices(1);
 }
