@@ -1,16 +1,20 @@
 /** The page's code of Electron applications in a real browser, where there is one (CHROMIUM names it; else chromium or google-chrome of the PATH). Main process and bridge are stand-ins. */
-import { execFile, spawnSync } from 'node:child_process'
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import { readFileSync } from 'node:fs'
+import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { promisify } from 'node:util'
+import { text } from 'node:stream/consumers'
 import { RawImage } from '../../lib/image/raw-image'
 
 const found = [process.env.CHROMIUM, 'chromium', 'google-chrome'].find((name) => name && spawnSync(name, ['--version']).status === 0)
 
-/** Runs in the page: the main process's side of a port, then what a page would do. */
+/** Runs in the page: the main process's side of a port, then what a page would do. Tells the server what came of it. */
 const program = `
 import { connectDiffusion } from '/renderer.mjs'
+const say = (result) => fetch('/said', { method: 'POST', body: JSON.stringify(result) })
+addEventListener('error', ({ message }) => say({ failed: message }))
+addEventListener('unhandledrejection', ({ reason }) => say({ failed: String(reason) }))
 const png = new Uint8Array(await (await fetch('/picture.png')).arrayBuffer())
 const asked = []
 window.latentDiffusion = {
@@ -47,12 +51,14 @@ const { options } = asked[0]
 const refused = await diffusion.generate({ image: 5 }).catch((error) => error.message)
 diffusion.close()
 const closed = await diffusion.generate().catch(({ code }) => code)
-const said = { models: diffusion.models, shown, seed: String(seed), type: images[0].blob.type, drawn: pixels(await images[0].bitmap()), image: [...options.image.data], mask: options.mask.length === png.length, seen: asked.some(({ type }) => type === 'seen'), refused, closed }
-document.title = 'done'
-document.body.textContent = JSON.stringify(said)
+await say({ models: diffusion.models, shown, seed: String(seed), type: images[0].blob.type, drawn: pixels(await images[0].bitmap()), image: [...options.image.data], mask: options.mask.length === png.length, seen: asked.some(({ type }) => type === 'seen'), refused, closed })
 `
 
 let server: Server
+let browser: ChildProcess | undefined
+let said: (result: unknown) => void
+const result = new Promise((resolve) => (said = resolve))
+
 beforeAll(async () => {
   const picture = await new RawImage({ data: Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12), width: 2, height: 2, channels: 3 }).encode()
   const files: Record<string, [string, string | Uint8Array]> = {
@@ -61,24 +67,31 @@ beforeAll(async () => {
     '/renderer.mjs': ['text/javascript', readFileSync('dist/electron/page/renderer.mjs')],
     '/picture.png': ['image/png', picture],
   }
-  server = createServer(({ url }, response) => {
+  server = createServer((request, response) => {
+    const { url } = request
+    if (url === '/said') void text(request).then((body) => said(JSON.parse(body)))
     const [type, content] = files[url ?? ''] ?? []
     // As strict as an application's policy may be.
     response.writeHead(type ? 200 : 404, { 'content-type': type ?? 'text/plain', 'content-security-policy': "default-src 'self'" }).end(content)
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
 })
-afterAll(() => new Promise((resolve) => server.close(resolve)))
+afterAll(async () => {
+  browser?.kill()
+  await new Promise((resolve) => server.close(resolve))
+})
 
 const where = found ? test : test.skip
 where(
   'pictures go in and come out, in Chromium, under a strict policy',
   async () => {
     const { port } = server.address() as AddressInfo
-    const flags = ['--headless', '--no-sandbox', '--disable-gpu', '--virtual-time-budget=20000', '--dump-dom', `http://127.0.0.1:${port}/`]
-    const { stdout } = await promisify(execFile)(found!, flags, { timeout: 120_000 })
-    const text = /<body>(.*)<\/body>/s.exec(stdout)?.[1] ?? stdout
-    expect(JSON.parse(text)).toEqual({
+    browser = spawn(found!, ['--headless', '--no-sandbox', '--disable-gpu', `http://127.0.0.1:${port}/`], { stdio: 'ignore' })
+    const ended = once(browser, 'exit')
+    const came = await Promise.race([result, ended.then(([code]) => ({ failed: `the browser ended with ${code}` }))])
+    browser.kill()
+    await ended
+    expect(came).toEqual({
       models: ['main'],
       shown: [255, 0, 0, 255, 0, 0, 255, 255],
       seed: '7',
