@@ -29,10 +29,19 @@ void * find(void * loader, const char * name) {
     return reinterpret_cast<void *>(GetProcAddress(static_cast<HMODULE>(loader), name));
 }
 #else
+#if defined(__APPLE__)
+const char * const file_name = "libvulkan.1.dylib";
+#else
 const char * const file_name = "libvulkan.so.1";
+#endif
 
 void * open_loader() {
-    return dlopen(file_name, RTLD_NOW | RTLD_LOCAL);
+    void * opened = dlopen(file_name, RTLD_NOW | RTLD_LOCAL);
+#if defined(__APPLE__)
+    // macOS has none of its own, and does not search the Vulkan SDK's folder: vulkan.cmake names it.
+    if (!opened) opened = dlopen("@rpath/libvulkan.1.dylib", RTLD_NOW | RTLD_LOCAL);
+#endif
+    return opened;
 }
 
 void * find(void * loader, const char * name) {

@@ -72,6 +72,9 @@ function(latent_vulkan)
     add_subdirectory("${_ggml}/src/ggml-vulkan" "${CMAKE_BINARY_DIR}/ggml-vulkan" EXCLUDE_FROM_ALL)
     set_target_properties(ggml-vulkan PROPERTIES INTERFACE_LINK_LIBRARIES "$<LINK_ONLY:ggml-base>")  # without the loader
     set(include "${Vulkan_INCLUDE_DIR}")
+    if(APPLE)
+      get_filename_component(loader_folder "${Vulkan_LIBRARY}" DIRECTORY)
+    endif()
   endif()
   # Vulkan-Hpp before 1.3.272 lacks one structure that ggml names. MSVC has no #include_next, and its SDKs are newer.
   if(NOT MSVC)
@@ -82,6 +85,9 @@ function(latent_vulkan)
   target_link_libraries(latent_vulkan PRIVATE ggml-vulkan ggml-base ${CMAKE_DL_LIBS})
   if(UNIX AND NOT APPLE AND NOT LATENT_SANITIZE)
     target_link_options(latent_vulkan PRIVATE -Wl,-z,defs)  # a missing shader, or function of the loader, is an error here
+  endif()
+  if(loader_folder)
+    set_target_properties(latent_vulkan PROPERTIES BUILD_RPATH "${loader_folder}")  # where vulkan_loader.cpp finds the SDK's
   endif()
   latent_backend_output(vulkan)
 endfunction()
