@@ -8,7 +8,8 @@ option(LATENT_GGML_CUDA "Build ggml's CUDA backend, latent-ggml-cuda.so (needs t
 # MSVC assumes that they do not, and may drop the handlers.
 function(latent_c_functions_throw target)
   if(MSVC)
-    target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:/EHs> $<$<COMPILE_LANGUAGE:CXX>:/EHc->)
+    target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:/EHs> $<$<COMPILE_LANGUAGE:CXX>:/EHc->
+      $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=/EHs,/EHc->)
   endif()
 endfunction()
 
@@ -19,7 +20,10 @@ function(ggml_add_backend_library backend)
   target_link_libraries(${backend} PRIVATE ggml-base)
   target_include_directories(${backend} PRIVATE "${_ggml}/src")
   latent_c_functions_throw(${backend})
-  if(NOT MSVC)
+  if(MSVC)
+    # ggml-vulkan.cpp, for one, has more sections than an object may have by default.
+    target_compile_options(${backend} PRIVATE $<$<COMPILE_LANGUAGE:C,CXX>:/bigobj> $<$<COMPILE_LANGUAGE:C,CXX>:/utf-8>)
+  else()
     target_compile_options(${backend} PRIVATE -w)
   endif()
   if(backend STREQUAL "ggml-vulkan" AND NOT LATENT_VULKAN_SHADERS)
