@@ -81,8 +81,15 @@ void (*host_log)(int32_t level, const char * text) = nullptr;
 /// A message since the last call began said that memory is short. CUDA's errors are failed assertions, after a message.
 thread_local bool said_memory = false;
 
+/// The driver's texts, and cuBLAS's name of its status.
+bool says_memory(const char * text) {
+    for (const char * words : {"out of memory", "resource allocation failed", "CUBLAS_STATUS_ALLOC_FAILED"})
+        if (std::strstr(text, words)) return true;
+    return false;
+}
+
 void pass_log(ggml_log_level level, const char * text, void *) {
-    if (level == GGML_LOG_LEVEL_ERROR && std::strstr(text, "out of memory")) said_memory = true;
+    if (level == GGML_LOG_LEVEL_ERROR && says_memory(text)) said_memory = true;
     if (host_log) host_log(level, text);
 }
 

@@ -73,7 +73,7 @@ struct VulkanCategory : std::error_category {
 };
 
 bool is_memory(Failure failure) {
-    return failure == Failure::no_memory || failure == Failure::said_memory;
+    return failure == Failure::no_memory || failure == Failure::said_memory || failure == Failure::cublas_memory;
 }
 
 void throw_failure(GpuState & gpu, Failure failure, bool opening) {
@@ -85,6 +85,7 @@ void throw_failure(GpuState & gpu, Failure failure, bool opening) {
         case Failure::shader: throw std::system_error(-2, category, "vk::Device::createComputePipeline");
         case Failure::assertion: GGML_ABORT("no pipeline");
         case Failure::said_memory: GGML_LOG_ERROR("CUDA error: out of memory\n"); GGML_ABORT("CUDA error");
+        case Failure::cublas_memory: GGML_LOG_ERROR("CUDA error: the resource allocation failed\n"); GGML_ABORT("CUDA error");
         case Failure::none: break;
     }
 }

@@ -1,9 +1,10 @@
 #include "graph/portable/vulkan_scratch.h"
 
 #include "check.h"
+#include "graph/portable/cuda_scratch.h"
 #include "graph/portable/ggml_handles.h"
 
-// Bounds of what ggml's Vulkan backend takes for itself.
+// What ggml's backends take for themselves.
 
 using namespace latent;
 
@@ -47,4 +48,31 @@ TEST(scratch_of_one_operation) {
         return bytes;
     };
     CHECK(soft_max(16384) == 0 && soft_max(16385) == 2 * 4 * 33 * 60);
+}
+
+TEST(cuda_scratch_of_one_operation) {
+    ggml_context_ptr context(ggml_init({ggml_tensor_overhead() * 8 + ggml_graph_overhead() * 2, nullptr, true}));
+    const auto scratch = [&](ggml_type type, int64_t length) {
+        ggml_tensor * a = ggml_new_tensor_2d(context.get(), type, length, 4096);
+        ggml_tensor * b = ggml_new_tensor_2d(context.get(), GGML_TYPE_F32, length, 1024);
+        ggml_cgraph * graph = ggml_new_graph_custom(context.get(), 8, false);
+        ggml_build_forward_expand(graph, ggml_mul_mat(context.get(), a, b));
+        const uint64_t bytes = graph::cuda_scratch_bytes(graph);
+        ggml_reset(context.get());
+        return bytes;
+    };
+    const auto rounded = [](uint64_t bytes) { return (bytes + (2 << 20) - 1) >> 21 << 21; };
+    // Weights in float32, the other operand and the result in 16 bits; those of float32 need no copy.
+    const uint64_t workspace = 32 << 20, padding = 2 * 32;
+    const auto copies = [&](uint64_t length) { return 4 * length * 4096 + 2 * length * 1024 + padding + 2 * 4096 * 1024; };
+    CHECK(scratch(GGML_TYPE_F32, 4096) == workspace);
+    CHECK(scratch(GGML_TYPE_F16, 4096) == workspace + rounded(copies(4096)));
+    CHECK(scratch(GGML_TYPE_BF16, 512) == workspace + rounded(copies(512)));
+    // Of short rows in blocks, the q8_1 copy and the partial sums are more.
+    const uint64_t sums = 64 << 20;
+    CHECK(scratch(GGML_TYPE_Q8_0, 512) == workspace + rounded((512 + 512) * 1024 * 36 / 32 + sums));
+
+    ggml_cgraph * graph = ggml_new_graph_custom(context.get(), 8, false);
+    ggml_build_forward_expand(graph, ggml_soft_max(context.get(), ggml_new_tensor_2d(context.get(), GGML_TYPE_F32, 512, 64)));
+    CHECK(graph::cuda_scratch_bytes(graph) == 0);
 }
