@@ -24,17 +24,21 @@ struct Failure : std::exception {
     throw Failure(LATENT_CUDA_INVALID, message);
 }
 
-/// Throws DEVICE_FAILED with the driver's message. After some failures, such as a wild address, the driver serves this process no
-/// more. Memory can run out in any call, and that is no failure of the device: the
+/// Whether the driver serves this process no more after this error, as after a wild address (the comments of cudaError).
+inline bool ends_the_process(cudaError_t error) {
+    const int code = static_cast<int>(error);  // some have names only in newer toolkits
+    return code == 226 || code == 700 || code == 702 || code == 710 || (code >= 714 && code <= 719) || code == 721 || code == 810;
+}
+
+/// Throws DEVICE_FAILED with the driver's message. Memory can run out in any call, and that is no failure of the device: the
 /// driver itself needs some for a context, a kernel's code or a graph.
 inline void check(cudaError_t error, const char * what) {
     if (error == cudaSuccess) return;
     (void)cudaGetLastError();
-    const bool memory = error == cudaErrorMemoryAllocation, lost = cudaFree(nullptr) != cudaSuccess;
-    (void)cudaGetLastError();
+    const bool memory = error == cudaErrorMemoryAllocation;
     Failure failure(memory ? LATENT_CUDA_OUT_OF_MEMORY : LATENT_CUDA_DEVICE_FAILED,
                     std::string(what) + " failed: " + cudaGetErrorString(error) +
-                        (lost ? ". Restart the process to use this device again" : ""));
+                        (ends_the_process(error) ? ". Restart the process to use this device again" : ""));
     if (memory) {
         size_t free = 0, total = 0;
         (void)cudaMemGetInfo(&free, &total);

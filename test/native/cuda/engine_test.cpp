@@ -175,7 +175,8 @@ TEST(engine_out_of_memory) {
         // Memory can also run out in the driver, for a graph.
         latent_host::refuse_graphs(true);
         CHECK(table().program_finish(home.program) == LATENT_CUDA_OUT_OF_MEMORY);
-        CHECK(last_error().total_bytes > 0 && says("network's graph"));
+        CHECK(last_error().total_bytes > 0 && says("network's graph") && !says("Restart the process"));
+        CHECK(last_error().driver_code == 2);  // cudaErrorMemoryAllocation
         latent_host::refuse_graphs(false);
         ok(table().program_finish(home.program));  // the device stays usable
     }
