@@ -1,10 +1,15 @@
 #include <ggml-metal.h>
 
+#include <cstdlib>
+
 #include "backend/backend_start.h"
 
 namespace latent::backend {
 
+// process.exit() leaves pipelines, and ggml's static destructors end the process if buffers in residency sets are left
+// (ggml_metal_rsets_free). Without these sets, buffers are made resident by each command that uses them, as before macOS 15.
 ggml_backend_reg_t start() {
+    setenv("GGML_METAL_NO_RESIDENCY", "1", 0);
     return ggml_backend_metal_reg();
 }
 
