@@ -5,13 +5,24 @@ import path from 'node:path'
 
 const sources = path.join(path.dirname(require.resolve('ggml-source/package.json')), 'cpp', 'whisper.cpp', 'ggml', 'src')
 
-/** The text of a function that begins at the margin, with single spaces. */
+/** The text of functions that begin at the margin, with single spaces. */
+function functionTexts(file: string, names: string): string {
+  return names
+    .split(' ')
+    .map((name) => functionText(file, name))
+    .join(' ')
+}
+
 function functionText(file: string, name: string): string {
   const text = readFileSync(path.join(sources, file), 'utf8').replaceAll('\r\n', '\n')
   const found = new RegExp(`^[\\w ]*\\b${name}\\([^;{]*\\) \\{\\n[^]*?^\\}`, 'm').exec(text)
   if (!found) throw new Error(`${file} has no ${name}()`)
   return found[0].replaceAll(/\s+/g, ' ')
 }
+
+/** What buffers of ggml's CUDA backend do: what guard_buffers() replaces, and that the rest checks its calls. */
+const buffers = ['type_alloc_buffer', 'free_buffer', 'init_tensor', 'set_tensor', 'get_tensor', 'cpy_tensor']
+const guarded = ['ggml_backend_buffer_is_cuda', ...buffers.map((name) => `ggml_backend_cuda_buffer_${name}`)].join(' ')
 
 test.each([
   ['test/native/backend/metal_rules.h', 'ggml-metal/ggml-metal-device.m', 'ggml_metal_device_supports_op', 'c87f1dd837dcb204'],
@@ -21,8 +32,11 @@ test.each([
   ['test/native/backend/cuda_rules.h', 'ggml-cuda/ggml-cuda.cu', 'ggml_backend_cuda_device_supports_op', 'd263487414377c85'],
   ['native/graph/portable/cuda_scratch.cpp', 'ggml-cuda/ggml-cuda.cu', 'ggml_cuda_op_mul_mat_cublas', '7cdfc3d99b39fb68'],
   ['native/backend/ggml_cuda.cpp', 'ggml-cuda/ggml-cuda.cu', 'ggml_backend_cuda_device_get_memory', 'e2e5b28cce6a0689'],
-])('%s follows %s, %s()', (_rules, file, name, hash) => {
-  const text = functionText(file, name)
+  ['native/backend/ggml_cuda.cpp', 'ggml-cuda/ggml-cuda.cu', guarded, '27f12104a8e3a69a'],
+  ['native/backend/backend_module.cpp', 'ggml-cuda/ggml-cuda.cu', 'ggml_cuda_error ggml_cuda_set_device', '716c51c730843cf4'],
+  ['native/backend/metal.cpp', 'ggml-metal/ggml-metal-device.m', 'ggml_metal_rsets_free ggml_metal_buffer_rset_init', 'b2e35656b1467a0e'],
+])('%s follows %s, %s', (_rules, file, names, hash) => {
+  const text = functionTexts(file, names)
   expect(text.length).toBeGreaterThan(500)
   expect(createHash('sha256').update(text).digest('hex').slice(0, 16)).toBe(hash)
 })
