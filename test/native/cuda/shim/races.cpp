@@ -161,19 +161,33 @@ LATENT_ACCESS(8)
 LATENT_ACCESS(16)
 #undef LATENT_ACCESS
 
-// Of shared pointers and static variables, in the engine's host code.
-unsigned char __tsan_atomic8_load(const volatile unsigned char * p, int) {
-    return __atomic_load_n(p, __ATOMIC_SEQ_CST);
-}
-int __tsan_atomic32_load(const volatile int * p, int) {
-    return __atomic_load_n(p, __ATOMIC_SEQ_CST);
-}
-int __tsan_atomic32_fetch_add(volatile int * p, int v, int) {
-    return __atomic_fetch_add(p, v, __ATOMIC_SEQ_CST);
-}
-long __tsan_atomic64_load(const volatile long * p, int) {
-    return __atomic_load_n(p, __ATOMIC_SEQ_CST);
-}
+// Of shared pointers and static variables, in the engine's host code. Compilers differ in which they call.
+#define LATENT_ATOMIC(bits, type)                                                                             \
+    type __tsan_atomic##bits##_load(const volatile type * p, int) {                                           \
+        return __atomic_load_n(p, __ATOMIC_SEQ_CST);                                                          \
+    }                                                                                                         \
+    void __tsan_atomic##bits##_store(volatile type * p, type v, int) {                                        \
+        __atomic_store_n(p, v, __ATOMIC_SEQ_CST);                                                             \
+    }                                                                                                         \
+    type __tsan_atomic##bits##_exchange(volatile type * p, type v, int) {                                     \
+        return __atomic_exchange_n(p, v, __ATOMIC_SEQ_CST);                                                   \
+    }                                                                                                         \
+    type __tsan_atomic##bits##_fetch_add(volatile type * p, type v, int) {                                    \
+        return __atomic_fetch_add(p, v, __ATOMIC_SEQ_CST);                                                    \
+    }                                                                                                         \
+    type __tsan_atomic##bits##_fetch_sub(volatile type * p, type v, int) {                                    \
+        return __atomic_fetch_sub(p, v, __ATOMIC_SEQ_CST);                                                    \
+    }                                                                                                         \
+    int __tsan_atomic##bits##_compare_exchange_strong(volatile type * p, type * expected, type v, int, int) { \
+        return __atomic_compare_exchange_n(p, expected, v, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);        \
+    }                                                                                                         \
+    int __tsan_atomic##bits##_compare_exchange_weak(volatile type * p, type * expected, type v, int, int) {   \
+        return __atomic_compare_exchange_n(p, expected, v, true, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);         \
+    }
+LATENT_ATOMIC(8, unsigned char)
+LATENT_ATOMIC(32, int)
+LATENT_ATOMIC(64, long)
+#undef LATENT_ATOMIC
 
 void __tsan_read_range(void * p, unsigned long bytes) {
     races().access(p, bytes, false);
