@@ -6,14 +6,12 @@
 # runs out of time says so there, and the others still run. Keep OUT as
 # test/bench/records/cuda-<card>.json.
 #
-#   scripts/gpu-check.sh pack [FOLDER]   builds what the check runs, into build-gpu by default; needs nvcc, no GPU
+#   scripts/gpu-check.sh pack [FOLDER]   builds what the check runs, into build-gpu-check by default; needs nvcc, no GPU
 #   scripts/gpu-check.sh [OUT]           OUT: gpu-check.json by default
 #
-# Needs bash, python3 and an NVIDIA GPU of compute capability 8.0 or newer, and no network. The programs are taken from build-gpu
-# (or GPU_CHECK_BIN) if it exists; else nvcc builds them, without the golden networks. python3 with torch adds the comparison.
-#
-# Where little may be carried to the machine: models/, the largest folder, is not needed
-# (git sparse-checkout set --no-cone '/*' '!/models/').
+# Needs bash, python3 and an NVIDIA GPU of compute capability 8.0 or newer, and no network. The programs are taken from
+# build-gpu-check (or GPU_CHECK_BIN) if it exists; else nvcc builds them, without the golden networks. python3 with torch adds the
+# comparison.
 #
 # GPU_CHECK_SECONDS: of the whole check, 570 by default. GPU_CHECK_ARCHITECTURES: compute capabilities of pack, "90" by default,
 # separated by semicolons. GPU_CHECK_COMMIT: the commit, where there is no git.
@@ -22,8 +20,8 @@ cd "$(dirname "$0")/.."
 
 if [ "${1:-}" = pack ]; then
   set -e
-  folder=${2:-build-gpu}
-  make=build-gpu-make
+  folder=${2:-build-gpu-check}
+  make=build-gpu-check-make
   generator=()
   command -v ninja >/dev/null && generator=(-G Ninja)
   cmake -S . -B "$make" ${generator[@]+"${generator[@]}"} -DCMAKE_BUILD_TYPE=Release -DLATENT_BUILD_TESTS=ON -DLATENT_BUILD_ADDON=OFF -DLATENT_CUDA=ON \
@@ -33,7 +31,7 @@ if [ "${1:-}" = pack ]; then
   cp "$make"/engine/latent-cuda.so "$make"/cuda-device/test_cuda_device "$make"/cuda-device/gpu_bench \
     "$make"/test/native/cuda_home/test_cuda_home "$folder"
   strip "$folder"/test_* "$folder"/gpu_bench "$folder"/latent-cuda.so
-  git rev-parse --short HEAD >"$folder/commit" 2>/dev/null || true
+  git rev-parse --short HEAD >"$folder/commit" 2>/dev/null || rm -f "$folder/commit"
   du -sh "$folder"
   exit
 fi
@@ -117,7 +115,7 @@ checked() {
 
 rm -f "$out"
 ask() { nvidia-smi "--query-gpu=$1" --format=csv,noheader | head -1; }
-bin=${GPU_CHECK_BIN:-build-gpu}
+bin=${GPU_CHECK_BIN:-build-gpu-check}
 commit=${GPU_CHECK_COMMIT:-$(cat "$bin/commit" 2>/dev/null || git rev-parse --short HEAD 2>/dev/null || echo unknown)}
 part machine "gpu=$(ask name)" "driver=$(ask driver_version)" "memory=$(ask memory.total)" "clocks=$(ask clocks.sm,clocks.max.sm)" \
   "date=$(date -u +%Y-%m-%d)" "commit=$commit" "sources=$(git rev-parse --short HEAD 2>/dev/null || echo unknown)"

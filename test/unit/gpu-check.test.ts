@@ -1,4 +1,4 @@
-/** scripts/gpu-check.sh, which has ten minutes on a GPU: every part that fails must leave a report of the others. */
+/** scripts/gpu-check.sh: a part that fails or takes too long must leave a report of the others. */
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
