@@ -901,16 +901,11 @@ export declare function getDevices(options?: GetDevicesOptions): Promise<Device[
 /** Options of {@link getDevices}. */
 export declare interface GetDevicesOptions {
     /** Only devices of this type. Libraries and drivers of the others are not loaded. */
-    type?: 'cpu' | GpuKind;
+    type?: 'cpu' | 'cuda' | 'ggml-cuda' | 'vulkan' | 'metal';
 }
 
 /** Description of the loaded engine. */
 export declare function getVersions(): Versions;
-
-declare type GpuKind = (typeof gpuKinds)[number];
-
-/** Kinds of devices with a library of their own. */
-declare const gpuKinds: readonly ["cuda", "vulkan", "metal", "ggml-cuda"];
 
 /** A second pass at a larger size: either `scale`, or `width` and `height`. */
 export declare interface HiresOptions {

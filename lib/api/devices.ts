@@ -1,4 +1,4 @@
-import { gpuKinds, prepareGpus, type GpuKind } from '../model/gpu.js'
+import { gpuKinds, prepareGpus } from '../model/gpu.js'
 import { runJob } from '../native/job.js'
 import { addon, guarded } from '../native/call.js'
 import { shared } from '../options/common.js'
@@ -9,7 +9,7 @@ import { invalidType, show } from '../options/validate.js'
 /** Options of {@link getDevices}. */
 export interface GetDevicesOptions {
   /** Only devices of this type. Libraries and drivers of the others are not loaded. */
-  type?: 'cpu' | GpuKind
+  type?: 'cpu' | 'cuda' | 'ggml-cuda' | 'vulkan' | 'metal'
 }
 
 const listOptions = {

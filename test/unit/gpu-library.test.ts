@@ -8,6 +8,8 @@ let root: string
 const suffix = { win32: '.dll', darwin: '.dylib' }[process.platform as string] ?? '.so'
 const system = `${process.platform}-${process.arch}`
 
+const variableOf = (kind: string): string => `LATENT_${kind.toUpperCase().replace('-', '_')}_LIBRARY`
+
 function write(file: string, text = ''): string {
   const full = path.join(root, file)
   mkdirSync(path.dirname(full), { recursive: true })
@@ -23,7 +25,7 @@ afterEach(() => rmSync(root, { recursive: true, force: true }))
 
 describe.each(gpuKinds)('findGpuLibrary(%s)', (kind) => {
   const file = `latent-${kind}${suffix}`
-  const variable = `LATENT_${kind.toUpperCase().replace('-', '_')}_LIBRARY`
+  const variable = variableOf(kind)
   const folder = `node_modules/@node-latent-diffusion/${system}-${kind}`
 
   test('finds nothing on a machine without it', () => {
@@ -90,12 +92,12 @@ describe('probeGpuLibrary', () => {
 
   test('the child process knows no other library', async () => {
     const before = { ...process.env }
-    for (const kind of gpuKinds) process.env[`LATENT_${kind.toUpperCase().replace('-', '_')}_LIBRARY`] = '/crashes.so'
+    for (const kind of gpuKinds) process.env[variableOf(kind)] = '/crashes.so'
     try {
       expect(await probe('if (!Object.keys(process.env).some((name) => /^LATENT_.*_LIBRARY$/.test(name))) say({ done: true })')).toEqual(good)
     } finally {
       for (const kind of gpuKinds) {
-        const name = `LATENT_${kind.toUpperCase().replace('-', '_')}_LIBRARY`
+        const name = variableOf(kind)
         if (before[name] === undefined) delete process.env[name]
         else process.env[name] = before[name]
       }
