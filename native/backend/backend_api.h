@@ -4,8 +4,9 @@
 
 /* A ggml backend as a library of its own (latent-vulkan.so ...): this table of C functions, opened by latent_backend_open(). The
  * library has its own copy of ggml's base library, made from the same sources. Tensors, graphs, buffers and buffer types pass
- * between them, so both must agree on ggml's structures: `ggml` says which they were compiled with (backend_abi.h). Whatever
- * calls the driver goes through the table, because drivers throw C++ exceptions, which become a status here. */
+ * between them, so both must agree on ggml's structures: `ggml` says which they were compiled with (backend_abi.h). What
+ * calls the driver goes through the table, because drivers throw C++ exceptions, which become a status here. ggml itself calls
+ * the functions of buffers: guard_buffers() (backend_start.h) replaces those that would throw. */
 
 #define LATENT_BACKEND_VERSION 2
 

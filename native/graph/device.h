@@ -16,7 +16,7 @@ enum class Precision { exact, fast };
 
 struct DeviceInfo {
     std::string name;           // what create() takes, e.g. "cpu", "cuda:0"
-    std::string kind;           // cpu | cuda | metal | vulkan | ...
+    std::string kind;           // cpu | cuda | ggml-cuda | vulkan | metal
     std::string description;    // the hardware, as named by its maker
     std::string driver;         // of a GPU: name and version, if known
     uint64_t memory_total = 0;  // bytes
