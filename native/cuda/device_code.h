@@ -247,7 +247,9 @@ void store(V * p, const V & v) {
 }
 template <typename... P>
 void start(void (*kernel)(P...), dim3 grid, int threads, size_t shared, cudaStream_t stream, P... arguments) {
-    latent_host::launch(reinterpret_cast<const void *>(kernel), grid, threads, shared, stream, [=] { kernel(arguments...); });
+    latent_host::launch(
+        reinterpret_cast<const void *>(kernel), grid, threads, shared, stream, [=] { kernel(arguments...); },
+        latent_host::parameters(arguments...));
 }
 
 #endif

@@ -272,6 +272,9 @@ void arrive(Collective kind) {
 void seed(unsigned value) {
     block().first_chance = value;
 }
+unsigned long long first_chance() {
+    return 0x9e3779b97f4a7c15ull * (block().first_chance + 1ull);
+}
 
 long switches() {
     return block().switches;
@@ -421,7 +424,7 @@ static void run_grid(const dim3 & grid, int threads, size_t shared, const std::f
     b.shared.assign(shared + 128, 0xff), b.shared_bytes = shared;
     b.number = 0;
     if (watch()) watch()->launched();
-    b.chance = 0x9e3779b97f4a7c15ull * (b.first_chance + 1ull);
+    b.chance = first_chance();
     for (unsigned z = 0; z < grid.z && b.error.empty(); ++z) {
         for (unsigned y = 0; y < grid.y && b.error.empty(); ++y) {
             for (unsigned x = 0; x < grid.x && b.error.empty(); ++x) {
@@ -435,64 +438,18 @@ static void run_grid(const dim3 & grid, int threads, size_t shared, const std::f
     if (!b.error.empty()) throw std::runtime_error(b.error);
 }
 
-void launch(const void * kernel, dim3 grid, int threads, size_t shared, cudaStream_t stream, std::function<void()> body) {
+void launch(const void * kernel, dim3 grid, int threads, size_t shared, cudaStream_t stream, std::function<void()> body,
+            std::vector<unsigned char> parameters) {
     if (grid.x < 1 || grid.y < 1 || grid.z < 1) throw std::runtime_error("a grid without blocks");
     if (grid.x > INT32_MAX || grid.y > 65535 || grid.z > 65535)
         throw std::runtime_error("a grid is too wide, too high or too deep");
     run_or_record(stream, [=] {
         check_shared_memory(kernel, shared);
-        run_grid(grid, threads, shared, body);
+        if (emulator())
+            emulator()(kernel, grid, threads, shared, parameters);
+        else
+            run_grid(grid, threads, shared, body);
     });
 }
 
 }  // namespace latent_host
-
-namespace latent::cuda {
-
-float to_float(bf16 v) {
-    const uint32_t b = uint32_t(v.bits) << 16;
-    float f;
-    std::memcpy(&f, &b, 4);
-    return f;
-}
-
-static float half_value(uint16_t h) {
-    const int exponent = h >> 10 & 31, mantissa = h & 1023;
-    float f = exponent == 0 ? std::ldexp(float(mantissa), -24) : std::ldexp(float(mantissa + 1024), exponent - 25);
-    if (exponent == 31) f = mantissa ? NAN : INFINITY;
-    return h & 0x8000 ? -f : f;
-}
-
-float to_float(f16 v) {
-    static const std::vector<float> table = [] {
-        std::vector<float> t(65536);
-        for (size_t i = 0; i < t.size(); ++i) t[i] = half_value(static_cast<uint16_t>(i));
-        return t;
-    }();
-    return table[v.bits];
-}
-
-void from_float(float f, bf16 & v) {
-    uint32_t b;
-    std::memcpy(&b, &f, 4);
-    v.bits = f != f ? 0x7fff : static_cast<uint16_t>((b + 0x7fff + ((b >> 16) & 1)) >> 16);
-}
-
-void from_float(float f, f16 & v) {
-    const uint16_t sign = std::signbit(f) ? 0x8000 : 0;
-    const float a = std::fabs(f);
-    if (f != f) {
-        v.bits = 0x7fff;
-    } else if (a >= 65520.0f) {
-        v.bits = sign | 0x7c00;
-    } else if (a < 6.103515625e-5f) {
-        v.bits = sign | static_cast<uint16_t>(std::nearbyint(a * 16777216.0f));  // subnormal; may round up into the normal
-    } else {
-        uint32_t b;
-        std::memcpy(&b, &a, 4);
-        b += 0xfff + ((b >> 13) & 1);
-        v.bits = sign | static_cast<uint16_t>((b >> 13) - (112u << 10));
-    }
-}
-
-}  // namespace latent::cuda

@@ -8,7 +8,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <functional>
+#include <type_traits>
+#include <vector>
 
 #include "shim/host_runtime.h"
 
@@ -26,6 +29,8 @@ namespace latent_host {
 
 /// What chance begins from in every launch; tests run more than one.
 void seed(unsigned value);
+/// A number that follows from it, for the next launch.
+unsigned long long first_chance();
 /// Fiber switches so far.
 long switches();
 
@@ -36,7 +41,27 @@ long switches();
 /// Does it now, or records it where the stream is being captured.
 void run_or_record(cudaStream_t stream, std::function<void()> work);
 /// Runs a kernel now, or records it where the stream is being captured. Whole warps only.
-void launch(const void * kernel, dim3 grid, int threads, size_t shared, cudaStream_t stream, std::function<void()> body);
+void launch(const void * kernel, dim3 grid, int threads, size_t shared, cudaStream_t stream, std::function<void()> body,
+            std::vector<unsigned char> parameters);
+
+/// What runs a kernel in place of its body, or nothing (ptx/kernels.cpp).
+using Emulator = std::function<void(const void * kernel, dim3 grid, int threads, size_t shared,
+                                    const std::vector<unsigned char> & parameters)>;
+const Emulator & emulator();
+
+/// The arguments of a kernel as they are passed to a GPU.
+template <typename... P>
+std::vector<unsigned char> parameters(const P &... arguments) {
+    std::vector<unsigned char> all;
+    const auto append = [&](const auto & argument) {
+        constexpr size_t align = alignof(std::decay_t<decltype(argument)>);
+        const size_t at = (all.size() + align - 1) / align * align;
+        all.resize(at + sizeof argument);
+        std::memcpy(all.data() + at, &argument, sizeof argument);
+    };
+    (append(arguments), ...);
+    return all;
+}
 
 unsigned char * dynamic_shared();
 const dim3 & thread_index();

@@ -53,6 +53,13 @@ Memory & memory() {
 void limit_memory(size_t bytes) {
     memory().limit = bytes;
 }
+bool is_device_memory(const void * p, size_t bytes) {
+    const auto after = memory().device.upper_bound(const_cast<void *>(p));
+    if (after == memory().device.begin()) return false;
+    const auto & [begin, size] = *std::prev(after);
+    const auto offset = static_cast<size_t>(static_cast<const char *>(p) - static_cast<const char *>(begin));
+    return offset + bytes <= size;
+}
 size_t held_memory() {
     return memory().held;
 }

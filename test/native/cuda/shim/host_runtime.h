@@ -92,6 +92,8 @@ void unload_kernels();
 
 /// Bytes of cudaMalloc from now on in all; SIZE_MAX: no bound.
 void limit_memory(size_t bytes);
+/// Whether cudaMalloc gave these bytes, all in one piece.
+bool is_device_memory(const void * p, size_t bytes);
 /// Bytes of cudaMalloc that are held; pinned ones of cudaMallocHost.
 size_t held_memory();
 size_t held_pinned();
