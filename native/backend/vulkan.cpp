@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "backend/backend_start.h"
+#include "backend/ggml_vulkan.h"
 #include "backend/vulkan_loader.h"
 
 namespace latent::backend {
@@ -31,6 +32,12 @@ public:
         application.sType = VK_STRUCTURE_TYPE_APPLICATION_INFO, application.apiVersion = VK_API_VERSION_1_2;
         VkInstanceCreateInfo info{};
         info.sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO, info.pApplicationInfo = &application;
+#if defined(__APPLE__)
+        // MoltenVK's devices are listed only where they are asked for.
+        const char * const extension = VK_KHR_PORTABILITY_ENUMERATION_EXTENSION_NAME;
+        info.enabledExtensionCount = 1, info.ppEnabledExtensionNames = &extension;
+        info.flags = VK_INSTANCE_CREATE_ENUMERATE_PORTABILITY_BIT_KHR;
+#endif
         if (vkCreateInstance(&info, nullptr, &instance_) != VK_SUCCESS) instance_ = VK_NULL_HANDLE;
     }
     ~Instance() {
@@ -100,8 +107,14 @@ void memory_of(ggml_backend_dev_t device, size_t * free, size_t * total) {
     ggml_backend_dev_memory(device, free, total);
 }
 
-// Freeing cannot fail.
+// Allocating returns null where it fails, and freeing is not checked.
 void guard_buffers(ggml_backend_buffer_type_t) {}
+
+void keep_devices() {
+    keep_ggml_devices();
+}
+
+void forget_errors() {}
 
 bool can_free(ggml_backend_dev_t) {
     return true;

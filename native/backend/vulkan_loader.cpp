@@ -67,8 +67,12 @@ Function loaded(const char * name) {
 
 void require_vulkan_loader() {
     if (loader()) return;
-    throw std::runtime_error(std::string("the Vulkan loader ") + file_name +
-                             " was not found; install the GPU's driver, and on Linux the loader (Debian and Ubuntu: libvulkan1)");
+#if defined(__APPLE__)
+    const char * const how = "install the Vulkan SDK for macOS, which has it and MoltenVK";
+#else
+    const char * const how = "install the GPU's driver, and on Linux the loader (Debian and Ubuntu: libvulkan1)";
+#endif
+    throw std::runtime_error(std::string("the Vulkan loader ") + file_name + " was not found; " + how);
 }
 
 }  // namespace latent::backend

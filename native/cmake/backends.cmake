@@ -16,7 +16,14 @@ endfunction()
 # ggml's CMake files of a backend call this function. Here the backend is for its own library, so it is
 # not linked into ggml.
 function(ggml_add_backend_library backend)
-  add_library(${backend} STATIC ${ARGN})
+  set(sources ${ARGN})
+  if(backend STREQUAL "ggml-vulkan")
+    list(TRANSFORM sources REPLACE "^(.*/)?ggml-vulkan\\.cpp$" "${PROJECT_SOURCE_DIR}/native/backend/ggml_vulkan.cpp")  # includes it
+  endif()
+  add_library(${backend} STATIC ${sources})
+  if(backend STREQUAL "ggml-vulkan")
+    target_include_directories(${backend} PRIVATE "${_ggml}/src/ggml-vulkan" "${PROJECT_SOURCE_DIR}/native")
+  endif()
   target_link_libraries(${backend} PRIVATE ggml-base)
   target_include_directories(${backend} PRIVATE "${_ggml}/src")
   latent_c_functions_throw(${backend})
@@ -30,6 +37,10 @@ function(ggml_add_backend_library backend)
     cmake_language(DEFER CALL latent_vulkan_shaders)
   endif()
 endfunction()
+
+if(NOT MSVC)
+  target_compile_options(ggml-base PRIVATE $<$<COMPILE_LANGUAGE:C>:-fexceptions>)  # its failed assertions pass through C functions
+endif()
 
 # latent-NAME: native/backend and the backend's own sources and libraries.
 function(latent_backend_module name)

@@ -87,7 +87,8 @@ function(latent_vulkan)
     target_link_options(latent_vulkan PRIVATE -Wl,-z,defs)  # a missing shader, or function of the loader, is an error here
   endif()
   if(loader_folder)
-    set_target_properties(latent_vulkan PROPERTIES BUILD_RPATH "${loader_folder}")  # where vulkan_loader.cpp finds the SDK's
+    # Where vulkan_loader.cpp finds the SDK's. The library that CMake found may be a framework, beside which there is no dylib.
+    set_target_properties(latent_vulkan PROPERTIES BUILD_RPATH "${loader_folder};$ENV{VULKAN_SDK}/lib")
   endif()
   latent_backend_output(vulkan)
 endfunction()
