@@ -78,18 +78,34 @@ struct Message {
 thread_local Message last_message;
 void (*host_log)(int32_t level, const char * text) = nullptr;
 
-/// A message since the last call began said that memory is short. CUDA's errors are failed assertions, after a message.
-thread_local bool said_memory = false;
+/// What ggml has said since the last call began. Errors of CUDA are messages, then a failed assertion; those of Metal's command
+/// buffers are nothing but messages.
+struct Said {
+    Message first_error, last_error;  // with the ends of their lines
+    bool memory, failed_commands;
+};
+thread_local Said said;
 
-/// The driver's texts, and cuBLAS's name of its status.
+std::string line(const std::string & text) {
+    return text.substr(0, text.find('\n'));
+}
+
+/// The texts of the drivers, and cuBLAS's name of its status.
 bool says_memory(const char * text) {
-    for (const char * words : {"out of memory", "resource allocation failed", "CUBLAS_STATUS_ALLOC_FAILED"})
+    for (const char * words : {"out of memory", "resource allocation failed", "CUBLAS_STATUS_ALLOC_FAILED", "Insufficient Memory",
+                               "ErrorOutOfMemory"}) {
         if (std::strstr(text, words)) return true;
+    }
     return false;
 }
 
 void pass_log(ggml_log_level level, const char * text, void *) {
-    if (level == GGML_LOG_LEVEL_ERROR && says_memory(text)) said_memory = true;
+    if (level == GGML_LOG_LEVEL_ERROR) {
+        if (!*said.first_error.text) said.first_error = text;
+        said.last_error = text;
+        said.memory |= says_memory(text);
+        said.failed_commands |= std::strstr(text, "command buffer") && std::strstr(text, "failed with status");
+    }
     if (host_log) host_log(level, text);
 }
 
@@ -126,8 +142,9 @@ int status_of_exception() noexcept {
         const bool memory = vulkan && (code == no_host_memory || code == no_device_memory);
         return memory && !is_compiling(error.what()) ? LATENT_BACKEND_OUT_OF_MEMORY : LATENT_BACKEND_FAILED;
     } catch (const Assertion & error) {
-        last_message = error.what();
-        return said_memory ? LATENT_BACKEND_OUT_OF_MEMORY : LATENT_BACKEND_FAILED;
+        const std::string reason = line(said.first_error.text);
+        last_message = reason.empty() ? error.what() : reason + " (" + error.what() + ")";
+        return said.memory ? LATENT_BACKEND_OUT_OF_MEMORY : LATENT_BACKEND_FAILED;
     } catch (const std::exception & error) {
         last_message = error.what();
     } catch (...) {
@@ -138,12 +155,14 @@ int status_of_exception() noexcept {
 
 template <typename Function>
 int guarded(const Function & function) noexcept {
-    said_memory = false;
+    said = {};
     try {
         function();
         return LATENT_BACKEND_OK;
     } catch (...) {
-        return status_of_exception();
+        const int status = status_of_exception();
+        latent::backend::forget_errors();
+        return status;
     }
 }
 
@@ -199,6 +218,9 @@ void copy_text(char (&to)[N], const char * from) {
 void open_backend(latent_backend_device & device) {
     static std::mutex mutex;
     const std::lock_guard<std::mutex> lock(mutex);
+    struct Keep {
+        ~Keep() { latent::backend::keep_devices(); }
+    } keep;
     device.gpu.backend = ggml_backend_dev_init(device.device, nullptr);
     if (!device.gpu.backend) throw std::runtime_error("the device could not be opened");
     latent::backend::guard_buffers(ggml_backend_dev_buffer_type(device.device));
@@ -311,6 +333,7 @@ int compute(latent_backend_device * device, ggml_cgraph * graph, int32_t first, 
         const ggml_status computed = ggml_backend_graph_compute(gpu.backend, &slice);
         if (computed == GGML_STATUS_ALLOC_FAILED) throw std::bad_alloc();
         if (computed != GGML_STATUS_SUCCESS) throw std::runtime_error(ggml_status_to_string(computed));
+        if (said.failed_commands) throw Assertion(line(said.last_error.text));
     });
     if (status != LATENT_BACKEND_OUT_OF_MEMORY) return status;
     // Commands that were recorded before the exception must not be submitted with the next graph.

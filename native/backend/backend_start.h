@@ -16,6 +16,11 @@ bool float32_products();
 void memory_of(ggml_backend_dev_t device, size_t * free, size_t * total);
 /// Changes what the functions of buffers do where they would end the process. Called with the type of each device that is opened.
 void guard_buffers(ggml_backend_buffer_type_t type);
+/// Lets devices stay until the process has ended, where ggml's static destructors would not survive it. Called after each attempt
+/// to open one.
+void keep_devices();
+/// Clears what the driver remembers in this thread of a call that failed, where ggml would take it for an error of the next one.
+void forget_errors();
 /// Whether ggml's state of a device may be freed, which would end the process if the device is lost.
 bool can_free(ggml_backend_dev_t device);
 

@@ -59,15 +59,10 @@ cudaError_t select(ggml_backend_dev_t device) {
     return cudaErrorInvalidDevice;
 }
 
-cudaError_t memory(ggml_backend_dev_t device, size_t * free, size_t * total) {
-    const cudaError_t selected = select(device);
-    return selected == cudaSuccess ? cudaMemGetInfo(free, total) : selected;
-}
-
-/// Whether the device is there: every call of a lost one fails.
+/// Whether the device is there: every call of a lost one fails. Waits for what it computes, since a kernel's failure shows only
+/// then, and its memory may be freed next.
 bool answers(ggml_backend_dev_t device) {
-    size_t free = 0, total = 0;
-    return succeeded(memory(device, &free, &total));
+    return succeeded(select(device)) && succeeded(cudaDeviceSynchronize());
 }
 
 /// Memory of a lost device is the driver's, which frees it at the end of the process. ggml would end it at once, because a
@@ -127,7 +122,8 @@ bool float32_products() {
 // ggml's own function resets the device where it has nothing there, which frees what others of the process have on it, such as
 // our CUDA engine.
 void memory_of(ggml_backend_dev_t device, size_t * free, size_t * total) {
-    const cudaError_t status = memory(device, free, total);
+    cudaError_t status = select(device);
+    if (status == cudaSuccess) status = cudaMemGetInfo(free, total);
     if (!succeeded(status)) throw std::runtime_error(cudaGetErrorString(status));
 }
 
@@ -135,6 +131,12 @@ void guard_buffers(ggml_backend_buffer_type_t type) {
     if (type->iface.alloc_buffer == allocate) return;
     originals().set_allocate(type, type->iface.alloc_buffer);
     type->iface.alloc_buffer = allocate;
+}
+
+void keep_devices() {}
+
+void forget_errors() {
+    (void)cudaGetLastError();
 }
 
 bool can_free(ggml_backend_dev_t device) {

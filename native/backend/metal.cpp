@@ -1,10 +1,37 @@
+#include <ggml-backend-impl.h>
 #include <ggml-metal.h>
 
 #include <cstdlib>
+#include <map>
+#include <mutex>
 
 #include "backend/backend_start.h"
 
 namespace latent::backend {
+namespace {
+
+using Allocate = decltype(ggml_backend_buffer_type_i::alloc_buffer);
+
+/// What allocated buffers of a type before guard_buffers(), which gives it too.
+Allocate original_of(ggml_backend_buffer_type_t type, Allocate given = nullptr) {
+    static std::mutex & mutex = *new std::mutex();
+    static auto & all = *new std::map<ggml_backend_buffer_type_t, Allocate>();
+    const std::lock_guard<std::mutex> lock(mutex);
+    if (given) all[type] = given;
+    return all[type];
+}
+
+/// ggml would use a buffer that Metal could not allocate.
+ggml_backend_buffer_t allocate(ggml_backend_buffer_type_t type, size_t bytes) {
+    size_t free = 0, total = 0;
+    memory_of(type->device, &free, &total);
+    const bool known = total > 0;
+    if (known && (free > total || bytes > free)) return nullptr;  // used bytes may exceed the total
+    if (bytes > ggml_backend_buft_get_max_size(type)) return nullptr;
+    return original_of(type)(type, bytes);
+}
+
+}  // namespace
 
 // process.exit() leaves pipelines, and ggml's static destructors end the process if buffers in residency sets are left
 // (ggml_metal_rsets_free). Without these sets, buffers are made resident by each command that uses them, as before macOS 15.
@@ -27,8 +54,14 @@ void memory_of(ggml_backend_dev_t device, size_t * free, size_t * total) {
     ggml_backend_dev_memory(device, free, total);
 }
 
-// Freeing cannot fail.
-void guard_buffers(ggml_backend_buffer_type_t) {}
+void guard_buffers(ggml_backend_buffer_type_t type) {
+    if (type->iface.alloc_buffer == allocate) return;
+    original_of(type, type->iface.alloc_buffer);
+    type->iface.alloc_buffer = allocate;
+}
+
+void keep_devices() {}
+void forget_errors() {}
 
 bool can_free(ggml_backend_dev_t) {
     return true;

@@ -35,6 +35,13 @@ test.each([
   ['native/backend/ggml_cuda.cpp', 'ggml-cuda/ggml-cuda.cu', guarded, '27f12104a8e3a69a'],
   ['native/backend/backend_module.cpp', 'ggml-cuda/ggml-cuda.cu', 'ggml_cuda_error ggml_cuda_set_device', '716c51c730843cf4'],
   ['native/backend/metal.cpp', 'ggml-metal/ggml-metal-device.m', 'ggml_metal_rsets_free ggml_metal_buffer_rset_init', 'b2e35656b1467a0e'],
+  [
+    'native/backend/metal.cpp',
+    'ggml-metal/ggml-metal.cpp',
+    'ggml_backend_metal_buffer_type_alloc_buffer ggml_backend_metal_device_get_memory ggml_backend_metal_buffer_type_shared_get_max_size',
+    '238c668a655bb01d',
+  ],
+  ['native/backend/backend_module.cpp', 'ggml-metal/ggml-metal-context.m', 'ggml_metal_synchronize ggml_metal_graph_compute', '04a3d9f521e3dfe8'],
 ])('%s follows %s, %s', (_rules, file, names, hash) => {
   const text = functionTexts(file, names)
   expect(text.length).toBeGreaterThan(500)

@@ -35,6 +35,11 @@ double work_of(const ggml_tensor * node) {
     return elements * 30;
 }
 
+/// ggml's Metal backend prepares the nodes after these in other threads, where a failed assertion would end the process.
+int most_nodes(const std::string & kind) {
+    return kind == "metal" ? 64 : 1 << 20;
+}
+
 DeviceInfo refused(const std::string & kind, const std::string & name, const std::string & why) {
     DeviceInfo info;
     info.name = name, info.kind = kind, info.refused = why;
@@ -141,6 +146,11 @@ void GgmlBackendDevice::check(int status, const char * what) const {
                 Json{{"device", name()}}.dump());
 }
 
+void GgmlBackendDevice::check_answers() const {
+    latent_backend_device_info found{};
+    if (api_->device_info(index_, &found) != LATENT_BACKEND_OK) check(LATENT_BACKEND_FAILED, "Allocating memory");
+}
+
 // May be called from any thread: while a graph runs, the free memory is the last known value.
 DeviceInfo GgmlBackendDevice::info() const {
     std::unique_lock<std::mutex> idle(mutex_, std::try_to_lock);
@@ -215,14 +225,18 @@ void GgmlBackendDevice::run(ggml_cgraph * graph, const CancelToken & cancel) {
         const ggml_tensor * counted = nullptr;
         double work = 0;
         int last = first;
-        while (last < nodes && (work == 0 || (work < slice_work_ && !profiling_))) {
+        const int most = std::min(nodes, first + most_nodes(kind()));
+        while (last < most && (work == 0 || (work < slice_work_ && !profiling_))) {
             const double next = work_of(ggml_graph_node(graph, last));
             if (next > 0) counted = ggml_graph_node(graph, last);
             work += next;
             ++last;
         }
-        while (last < nodes && does_nothing(ggml_graph_node(graph, last))) ++last;
-        if (work == 0) return;
+        while (last < most && does_nothing(ggml_graph_node(graph, last))) ++last;
+        if (work == 0) {
+            first = last;
+            continue;
+        }
         const auto start = Clock::now();
         check(api_->compute(device_, graph, first, last), "Computing");
         const double taken = milliseconds_since(start);

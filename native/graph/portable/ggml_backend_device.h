@@ -30,6 +30,7 @@ public:
     ggml_backend_buffer_type * buffer_type() const override;
     bool supports(const ggml_tensor * node) const override;
     bool float32_products() const override { return float32_; }
+    void check_answers() const override;
     void write(ggml_tensor * tensor, const void * data) override;
     void read(const ggml_tensor * tensor, void * data) const override;
     void copy(const ggml_tensor * from, ggml_tensor * to) override;

@@ -30,6 +30,8 @@ public:
     virtual bool supports(const ggml_tensor * node) const = 0;
     /// Whether products of float32 are computed in float32.
     virtual bool float32_products() const = 0;
+    /// Throws device if the driver no longer serves it; asked where memory could not be allocated.
+    virtual void check_answers() const {}
 
     /// All bytes of a tensor, from or to the host, or between two tensors of the device.
     virtual void write(ggml_tensor * tensor, const void * data) = 0;

@@ -96,7 +96,10 @@ void GgmlWeights::place_in_file(const Placement & placement) {
 void GgmlWeights::place_in_buffer(const std::vector<const Parameter *> & parameters, size_t bytes) {
     const size_t alignment = ggml_backend_buft_get_alignment(type_);
     ggml_backend_buffer_ptr buffer(ggml_backend_buft_alloc_buffer(type_, bytes + alignment));
-    if (!buffer) throw std::bad_alloc();
+    if (!buffer) {
+        static_cast<GgmlDevice &>(*device_).check_answers();
+        throw std::bad_alloc();
+    }
     ggml_backend_buffer_set_usage(buffer.get(), GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
     const uintptr_t base = reinterpret_cast<uintptr_t>(ggml_backend_buffer_get_base(buffer.get()));
     uintptr_t address = (base + alignment - 1) / alignment * alignment;

@@ -34,11 +34,19 @@ struct State {
     std::atomic<int> slices{0}, operations{0}, copies{0};
 } state;
 
-constexpr size_t gpus = 8;
+constexpr size_t gpus = 9;
+
+/// As ggml's Vulkan backend, which destroys its devices with its static objects, unless something else refers to them.
+bool half_open = false, kept = false;
+struct AtExit {
+    ~AtExit() {
+        if (half_open && !kept) std::abort();
+    }
+} at_exit;
 
 /// What a driver and ggml keep of a GPU. As theirs would, a wrong use ends the process.
 struct GpuState {
-    std::atomic<bool> busy{false}, broken{false}, open{false};
+    std::atomic<bool> busy{false}, broken{false}, open{false}, failed_commands{false};
     std::atomic<uint64_t> copies_left{0}, copies_right{0};
     ggml_backend_t computes = nullptr;  // the backend of the CPU in the role of this GPU
 
@@ -73,19 +81,42 @@ struct VulkanCategory : std::error_category {
 };
 
 bool is_memory(Failure failure) {
-    return failure == Failure::no_memory || failure == Failure::said_memory || failure == Failure::cublas_memory;
+    return failure == Failure::no_memory || failure == Failure::said_memory || failure == Failure::cublas_memory ||
+           failure == Failure::commands_memory;
+}
+
+/// ggml_cuda_error()
+[[noreturn]] void end_as_cuda(const char * reason) {
+    GGML_LOG_ERROR("CUDA error: %s\n", reason);
+    GGML_LOG_ERROR("  current device: 0, in function alloc at ggml-cuda.cu:455\n");
+    GGML_LOG_ERROR("  ggml_cuda_device_malloc(&ptr, look_ahead_size, device)\n");
+    GGML_ABORT("CUDA error");
+}
+
+/// ggml_metal_synchronize()
+void fail_commands(GpuState & gpu, const char * reason) {
+    GGML_LOG_ERROR("ggml_metal_synchronize: error: command buffer 0 failed with status 5\n");
+    GGML_LOG_ERROR("error: %s\n", reason);
+    gpu.failed_commands = true;
 }
 
 void throw_failure(GpuState & gpu, Failure failure, bool opening) {
     static const VulkanCategory category;
     gpu.broken = opening || !is_memory(failure);
+    half_open |= opening;
     switch (failure) {
         case Failure::no_memory: throw std::system_error(-2, category, "vk::Device::allocateMemory");
         case Failure::lost: throw std::system_error(-4, category, "vk::Queue::submit");
         case Failure::shader: throw std::system_error(-2, category, "vk::Device::createComputePipeline");
         case Failure::assertion: GGML_ABORT("no pipeline");
-        case Failure::said_memory: GGML_LOG_ERROR("CUDA error: out of memory\n"); GGML_ABORT("CUDA error");
-        case Failure::cublas_memory: GGML_LOG_ERROR("CUDA error: the resource allocation failed\n"); GGML_ABORT("CUDA error");
+        case Failure::said_memory: end_as_cuda("out of memory");
+        case Failure::cublas_memory: end_as_cuda("the resource allocation failed");
+        case Failure::commands:
+            fail_commands(gpu, "Caused GPU Timeout Error (00000002:kIOGPUCommandBufferCallbackErrorTimeout)");
+            break;
+        case Failure::commands_memory:
+            fail_commands(gpu, "Insufficient Memory (00000008:kIOGPUCommandBufferCallbackErrorOutOfMemory)");
+            break;
         case Failure::none: break;
     }
 }
@@ -182,6 +213,7 @@ void keep_scratch(GpuState & gpu, ggml_cgraph * graph) {
 ggml_status compute(ggml_backend_t backend, ggml_cgraph * graph) {
     GpuState & gpu = state_of(backend->device);
     const Use use(gpu);
+    if (gpu.failed_commands) return GGML_STATUS_FAILED;
     maybe_fail(gpu, false);
     maybe_fail_as_told(gpu, graph, false);
     ++state.slices;
@@ -199,7 +231,7 @@ ggml_backend_i backend_functions() {
         GpuState & gpu = state_of(backend->device);
         const Use use(gpu);
         gpu.free_scratch();
-        gpu.open = false;
+        gpu.open = gpu.failed_commands = false;
         delete backend;
     };
     functions.graph_compute = compute;
@@ -312,6 +344,12 @@ void memory_of(ggml_backend_dev_t device, size_t * free, size_t * total) {
 }
 
 void guard_buffers(ggml_backend_buffer_type_t) {}
+
+void keep_devices() {
+    kept = half_open;
+}
+
+void forget_errors() {}
 
 bool can_free(ggml_backend_dev_t) {
     return true;

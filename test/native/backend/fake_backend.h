@@ -9,12 +9,14 @@
 
 enum class Failure {
     none,
-    no_memory,      // vk::OutOfDeviceMemoryError while computing
-    lost,           // vk::DeviceLostError
-    shader,         // vk::OutOfDeviceMemoryError while compiling a shader
-    assertion,      // GGML_ABORT inside the backend
-    said_memory,    // the same, after a message that memory is short, as of ggml's CUDA backend
-    cublas_memory,  // the same, in the words of cuBLAS
+    no_memory,        // vk::OutOfDeviceMemoryError while computing
+    lost,             // vk::DeviceLostError
+    shader,           // vk::OutOfDeviceMemoryError while compiling a shader
+    assertion,        // GGML_ABORT inside the backend
+    said_memory,      // the same, after a message that memory is short, as of ggml's CUDA backend
+    cublas_memory,    // the same, in the words of cuBLAS
+    commands,         // a message alone, and the backend needs to be opened anew, as of ggml's Metal backend
+    commands_memory,  // the same, for lack of memory
 };
 
 /// Exported by the library, for the test alone. `after`: the number of calls that still succeed.

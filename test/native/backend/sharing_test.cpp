@@ -16,7 +16,7 @@ TEST(devices_that_are_lost) {
     };
     for (const Case & each :
          {Case{Failure::lost, "vulkan:1", "ErrorDeviceLost"}, Case{Failure::assertion, "vulkan:2", "no pipeline"},
-          Case{Failure::shader, "vulkan:3", "createComputePipeline"}}) {
+          Case{Failure::shader, "vulkan:3", "createComputePipeline"}, Case{Failure::commands, "vulkan:8", "GPU Timeout"}}) {
         const DevicePtr device = open_gpu(each.name), second = open_gpu(each.name);
         Tower tower(device, 2), other(second, 1);
         tower.store.load({});
@@ -153,4 +153,22 @@ TEST(a_kind_with_a_hyphen) {
     }
     unsetenv("LATENT_GGML_CUDA_LIBRARY");
     CHECK(graph::device_name("ggml-cuda") == "ggml-cuda");
+}
+
+/// ggml prepares the nodes after the first 64 in threads where a failed assertion cannot be caught.
+TEST(slices_for_metal_are_short) {
+    if (real_device()) return;
+    setenv("LATENT_METAL_LIBRARY", LATENT_BACKEND_FAKE, 1);
+    GoldenUNet golden_unet(graph::Device::create("metal:7")), other(graph::Device::create("vulkan:7"));
+    const auto largest_slice = [&](GoldenUNet & network) {
+        network.load({Precision::fast, DType::f16});
+        network.difference();
+        const int slices = fake().slices(), operations = fake().operations();
+        network.difference();
+        return (fake().operations() - operations) / (fake().slices() - slices);  // at least
+    };
+    CHECK(largest_slice(golden_unet) <= 64);
+    CHECK(largest_slice(other) > 64);
+    CHECK(golden_unet.out == other.out);
+    unsetenv("LATENT_METAL_LIBRARY");
 }

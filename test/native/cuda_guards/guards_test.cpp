@@ -19,7 +19,7 @@ namespace {
 
 struct Driver {
     int devices = 2, version = 13000, current = 0;
-    std::array<bool, 2> lost = {false, false};
+    std::array<bool, 2> lost = {false, false}, failing = {false, false};  // failing: a kernel will, and nobody knows yet
     cudaError_t starting = cudaSuccess, last_error = cudaSuccess;
     size_t copied = 0;  // bytes, of these on `copied_on`, and not waited for
     int copied_on = -1;
@@ -54,6 +54,11 @@ cudaError_t cudaSetDevice(int device) {
     if (device >= driver.devices) return driver.answer(cudaErrorInvalidDevice);
     driver.current = device;
     return cudaSuccess;
+}
+cudaError_t cudaDeviceSynchronize() {
+    const auto current = static_cast<size_t>(driver.current);
+    driver.lost.at(current) |= driver.failing.at(current);
+    return driver.answer();
 }
 cudaError_t cudaMemGetInfo(size_t * free, size_t * total) {
     if (const cudaError_t error = driver.answer()) return error;
@@ -135,7 +140,9 @@ ggml_backend_buffer_type type_of(size_t device) {
 std::array<ggml_backend_buffer_type, 2> types = {{type_of(0), type_of(1)}};
 
 void need(const ggml_backend_buffer_type * type) {
-    if (driver.lost.at(type == &types[0] ? 0 : 1)) throw std::runtime_error("CUDA error");
+    const size_t device = type == &types[0] ? 0 : 1;
+    driver.lost.at(device) |= driver.failing.at(device);
+    if (driver.lost.at(device)) throw std::runtime_error("CUDA error");
 }
 
 /// As ggml opens a device, twice: a second handle guards the same type.
@@ -164,8 +171,11 @@ ggml_tensor tensor_in(const Buffer & buffer) {
 
 /// A device that is lost while this lives, as no driver's would be.
 struct Lost {
-    explicit Lost(size_t device) : device_(device) { driver.lost.at(device) = true; }
-    ~Lost() { driver.lost.at(device_) = false; }
+    /// `unknown`: until the driver is asked for the end of its work.
+    explicit Lost(size_t device, bool unknown = false) : device_(device) {
+        (unknown ? driver.failing : driver.lost).at(device) = true;
+    }
+    ~Lost() { driver.lost.at(device_) = driver.failing.at(device_) = false; }
     Lost(const Lost &) = delete;
     Lost & operator=(const Lost &) = delete;
 
@@ -221,6 +231,25 @@ TEST(buffers_of_a_lost_device_are_left_to_the_driver) {
         CHECK(calls.freed == 1 && latent::backend::can_free(&devices()[1]));
     }
     delete memory;
+}
+
+TEST(a_kernel_that_fails_is_awaited) {
+    calls = {};
+    Buffer a = buffer_on(0);
+    auto * memory = static_cast<std::vector<char> *>(a->context);
+    {
+        const Lost lost(0, true);
+        a.reset();
+        CHECK(calls.freed == 0 && forgotten());
+    }
+    {
+        const Lost lost(0, true);
+        CHECK(!latent::backend::can_free(&devices()[0]) && forgotten());
+    }
+    delete memory;
+    cudaSetDevice(7);
+    latent::backend::forget_errors();
+    CHECK(forgotten());
 }
 
 TEST(copies_on_one_device) {
