@@ -35,6 +35,12 @@ void * shared_function(const std::string & path, const char * name, std::string 
     if (!symbol) problem = failed ? failed.message() : explained(GetLastError());
     return symbol;
 }
+
+void add_library_folder(const std::string & path) {
+    std::error_code failed;
+    const std::filesystem::path folder = std::filesystem::absolute(std::filesystem::u8path(path), failed).make_preferred();
+    if (!failed) AddDllDirectory(folder.c_str());
+}
 #else
 void * shared_function(const std::string & path, const char * name, std::string & problem) {
     void * module = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
@@ -45,6 +51,8 @@ void * shared_function(const std::string & path, const char * name, std::string 
     }
     return symbol;
 }
+
+void add_library_folder(const std::string &) {}
 #endif
 
 }  // namespace latent

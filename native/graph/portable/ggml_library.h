@@ -10,7 +10,7 @@ namespace latent::graph {
 /// A ggml backend in a library of its own (native/backend), which is loaded at its first use and stays loaded.
 ///
 /// As for the CUDA engine, TypeScript gives its path after testing it in a child process. Otherwise the environment variable
-/// LATENT_VULKAN_LIBRARY or LATENT_METAL_LIBRARY is used.
+/// LATENT_VULKAN_LIBRARY, LATENT_METAL_LIBRARY or LATENT_GGML_CUDA_LIBRARY is used.
 void set_backend_library(const std::string & kind, const std::string & path);
 /// From now on devices of this kind are reported as unusable with this reason; "" clears it.
 void refuse_backend(const std::string & kind, const std::string & reason);
