@@ -104,6 +104,23 @@ if (!fakeGpuLibrary) {
     })
   })
 
+  // The environment is not cleaned up then: pipelines still have memory of the device while static objects of the library end.
+  test.each(['process.exit() with a pipeline', 'process.exit() during a step', 'the end of the program'])('%s ends the process well', async (how) => {
+    const ended = await run(`
+      const done = () => process.stdout.write('{"ended":true}')
+      void (async () => {
+        const pipe = await L.DiffusionPipeline.load(undefined, { device: 'vulkan:0' })
+        await pipe.generate({ prompt: 'a red circle', steps: 1 })
+        const how = ${JSON.stringify(how)}
+        if (how === 'process.exit() during a step') {
+          await new Promise((begun) => void pipe.generate({ prompt: '', steps: 900, onProgress: begun }).catch(() => {}))
+        }
+        done()
+        if (how !== 'the end of the program') process.exit(0)
+      })()`)
+    expect(ended).toEqual({ ended: true })
+  })
+
   test('latent bench measures what is taken of the device', async () => {
     const cli = path.join(__dirname, '..', '..', 'dist', 'cli', 'main.js')
     const report = await node([cli, 'bench', '--device', 'vulkan:1', '--repeats', '1', '--json'])
