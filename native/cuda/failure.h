@@ -27,7 +27,8 @@ struct Failure : std::exception {
 /// Whether the driver serves this process no more after this error, as after a wild address (the comments of cudaError).
 inline bool ends_the_process(cudaError_t error) {
     const int code = static_cast<int>(error);  // some have names only in newer toolkits
-    return code == 226 || code == 700 || code == 702 || code == 710 || (code >= 714 && code <= 719) || code == 721 || code == 810;
+    return code == 226 || code == 700 || code == 702 || code == 710 || (code >= 714 && code <= 719) || code == 721 ||
+           code == 810 || code == 911;
 }
 
 /// Throws DEVICE_FAILED with the driver's message. Memory can run out in any call, and that is no failure of the device: the
