@@ -1,5 +1,5 @@
 // ggml's backend, in one file with what needs its static objects.
-#include "ggml-vulkan.cpp"
+#include <ggml-vulkan.cpp>
 
 #include <set>
 
