@@ -11,7 +11,8 @@
 #
 # Needs bash, python3 and an NVIDIA GPU of compute capability 8.0 or newer, and no network. The programs are taken from
 # build-gpu-check (or GPU_CHECK_BIN) if it exists; else nvcc builds them, without the golden networks. python3 with torch adds the
-# comparison.
+# comparison. With Node.js and the built addon, the images of each backend whose library is beside those programs or in build/Release
+# are compared with the CPU's.
 #
 # GPU_CHECK_SECONDS: of the whole check, 570 by default. GPU_CHECK_ARCHITECTURES: compute capabilities of pack, "90" by default,
 # separated by semicolons. GPU_CHECK_COMMIT: the commit, where there is no git.
@@ -154,6 +155,21 @@ else
   part goldens "skipped=no test_cuda_home beside the other programs"
 fi
 
+# backend KIND: the addon's operations and an image on this backend against the CPU's, and the times of the embedded model.
+backend() {
+  local kind=$1 variable library=$bin/latent-$1.so
+  variable=LATENT_$(echo "$kind" | tr a-z- A-Z_)_LIBRARY
+  [ -f "$library" ] || library=build/Release/latent-$kind.so
+  if ! command -v node >/dev/null || [ ! -f build/Release/latent.node ] || [ ! -f dist/cli/main.js ] || [ ! -f "$library" ]; then
+    part "doctor_$kind" "skipped=node, the built addon or latent-$kind.so is missing"
+    return
+  fi
+  library=$(realpath "$library")
+  measure "doctor_$kind" 60 env "$variable=$library" node dist/cli/main.js doctor --device "$kind" --json || wrong=1
+  measure "bench_$kind" 60 env "$variable=$library" node dist/cli/main.js bench --device "$kind" --json || true
+}
+
+backend cuda
 measure kernels 90 "$bin/gpu_bench" --only kernels || wrong=1
 
 torch=no
@@ -175,6 +191,7 @@ if [ "$torch" = yes ]; then
   measure torch_kernels 70 "$python" scripts/gpu-baseline.py kernels "$work/kernels.json" || true
   measure torch_compiled 180 "$python" scripts/gpu-baseline.py networks compiled || true
 fi
+for kind in vulkan ggml-cuda; do backend "$kind"; done
 if command -v compute-sanitizer >/dev/null; then
   checked racecheck 60 compute-sanitizer --tool racecheck --print-limit 5 "$bin/test_cuda_device" product_bf16 || true
 fi

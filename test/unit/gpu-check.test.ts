@@ -11,6 +11,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }))
 const python = spawnSync('python3', ['--version']).status === 0
 const run = process.platform !== 'win32' && python && spawnSync('timeout', ['--version']).status === 0 ? test : test.skip
 
+const built = ['build/Release/latent.node', 'dist/cli/main.js'].every((file) => existsSync(path.join(root, file)))
 const smi = `case "$1" in *name*) echo "A card";; *compute_cap*) echo 9.0;; *) echo 1;; esac`
 const kernels = `echo '{"device": "A card",'; echo '  "kernels": ['; echo '    {"kind": "conv", "ms": 1}'; echo '  ]'; echo '}'`
 
@@ -33,7 +34,7 @@ function check(
     }
   }
   write('bin', programs)
-  write('tools', { 'nvidia-smi': smi, ...tools })
+  write('tools', { 'nvidia-smi': smi, node: `printf '{"arguments": "%s", "library": "%s"}' "$*" "$LATENT_GGML_CUDA_LIBRARY"`, ...tools })
   writeFileSync(path.join(home, 'torch.py'), 'raise ImportError') // none, whatever the machine has
   const out = path.join(home, 'report.json')
   const { status, stderr } = spawnSync('bash', ['scripts/gpu-check.sh', out], {
@@ -64,6 +65,7 @@ run('all parts', () => {
     gpu_bench: kernels,
     test_cuda_home: 'echo "$LATENT_CUDA_LIBRARY $LATENT_TEST_FIXTURES"',
     'latent-cuda.so': '',
+    'latent-ggml-cuda.so': '',
   })
   expect(status).toBe(0)
   expect(report).toMatchObject({
@@ -74,6 +76,21 @@ run('all parts', () => {
     end: { wrong: '0' },
   })
   expect(report?.kernels?.failed).toBeUndefined()
+  const skipped = { skipped: expect.stringContaining('is missing') as string }
+  const doctor = { arguments: 'dist/cli/main.js doctor --device ggml-cuda --json', library: expect.stringMatching(/latent-ggml-cuda\.so$/) as string }
+  expect(report?.['doctor_ggml-cuda']).toEqual(built ? doctor : skipped)
+  expect(report?.bench_cuda).toEqual(built ? { arguments: 'dist/cli/main.js bench --device cuda --json', library: '' } : undefined)
+})
+
+run('a backend whose images are wrong is reported, and one without a library is skipped', () => {
+  const { status, report } = check(
+    { test_cuda_device: 'echo "1 passed, 0 failed"', gpu_bench: kernels, 'latent-cuda.so': '' },
+    { node: `echo '{"problems": 1}'; exit 1` },
+  )
+  expect(status).toBe(built ? 1 : 0)
+  if (built) expect(report?.doctor_cuda).toMatchObject({ problems: 1, failed: expect.stringContaining('status 1') as string })
+  if (!existsSync(path.join(root, 'build/Release/latent-ggml-cuda.so')))
+    expect(report?.['doctor_ggml-cuda']).toMatchObject({ skipped: expect.any(String) })
 })
 
 run('tests that fail, a program that breaks off and one that crashes do not end the check', () => {
