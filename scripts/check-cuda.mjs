@@ -7,7 +7,7 @@
  *
  * The first prints the registers, stack and spills of the kernels, as reported by nvcc's assembler, and fails if a kernel spills or has a stack frame, which on a
  * GPU means that its sums are in memory. `run` compiles the kernels to PTX and runs the tests of kernels and golden networks on it, without a GPU
- * (test/native/cuda/ptx); the test programs must have been built (`npm run test:native -- --only cuda,cuda_home`), in the addon's build folder or another. CAPABILITY is a compute capability, 80 by
+ * (test/native/cuda/ptx); the test programs must have been built (`npm run test:native -- --only cuda,cuda_home`); --build names their build folder. CAPABILITY is a compute capability, 80 by
  * default; `all`: those of native/cmake/cuda.cmake.
  */
 import { spawnSync } from 'node:child_process'
@@ -83,7 +83,14 @@ function runTests(capability, build) {
   const include = ['-DLATENT_PTX_FOR_HOST', `-I${tests}`, `-I${path.join(root, 'test', 'native')}`]
   for (const file of [...sourcesIn(folder), ...sourcesIn(tests)])
     compile(file, [`-arch=sm_${capability}`, ...include, '-ptx', '-o', path.join(ptx, `${path.basename(file, '.cpp')}.ptx`)])
-  for (const program of programs) run(program, [], { env: { ...process.env, LATENT_PTX: ptx } })
+  const none = path.join(ptx, 'none')
+  mkdirSync(none)
+  const environment = (folder) => ({ ...process.env, LATENT_CUDA_LIBRARY: undefined, LATENT_PTX: folder })
+  for (const program of programs) {
+    // One that does not know of PTX would pass.
+    if (spawnSync(program, { env: environment(none) }).status === 0) throw new Error(`${program} runs without PTX; build it again`)
+    run(program, [], { env: environment(ptx), timeout: 900_000 })
+  }
 }
 
 await main(() => {

@@ -1,6 +1,7 @@
 #include <dlfcn.h>
 #include <elf.h>
 
+#include <algorithm>
 #include <cctype>
 #include <cstdlib>
 #include <cstring>
@@ -26,7 +27,7 @@ std::string contents(const std::string & path) {
 }
 
 /// Functions of a program or library by their addresses in it, also those that are not exported.
-std::map<uint64_t, std::string> functions_of(const std::string & path) {
+std::map<uint64_t, std::string> functions_of(const std::string & path, const void * loaded) {
     const std::string file = contents(path);
     const auto at = [&](uint64_t offset, uint64_t bytes) {
         if (offset + bytes > file.size()) fail("cut off: " + path);
@@ -39,9 +40,11 @@ std::map<uint64_t, std::string> functions_of(const std::string & path) {
         if (sections[i].sh_type != SHT_SYMTAB) continue;
         const Elf64_Shdr & names = sections[sections[i].sh_link];
         const auto * symbols = reinterpret_cast<const Elf64_Sym *>(at(sections[i].sh_offset, sections[i].sh_size));
+        // Those of a program that is not relocated say where they are.
+        const uint64_t base = header->e_type == ET_EXEC ? reinterpret_cast<uint64_t>(loaded) : 0;
         for (uint64_t n = 0; n < sections[i].sh_size / sizeof(Elf64_Sym); ++n) {
             if (ELF64_ST_TYPE(symbols[n].st_info) == STT_FUNC)
-                all[symbols[n].st_value] = at(names.sh_offset + symbols[n].st_name, 1);
+                all[symbols[n].st_value - base] = at(names.sh_offset + symbols[n].st_name, 1);
         }
     }
     return all;
@@ -63,7 +66,7 @@ std::string name_of(const void * kernel) {
     if (!dladdr(kernel, &info)) fail("a kernel of no program");
     static std::map<std::string, std::map<uint64_t, std::string>> programs;
     const auto [found, added] = programs.try_emplace(info.dli_fname);
-    if (added) found->second = functions_of(info.dli_fname);
+    if (added) found->second = functions_of(info.dli_fname, info.dli_fbase);
     const auto offset = static_cast<uint64_t>(static_cast<const char *>(kernel) - static_cast<const char *>(info.dli_fbase));
     const auto function = found->second.find(offset);
     if (function == found->second.end()) fail("a kernel without a name");
@@ -77,7 +80,9 @@ public:
             if (entry.path().extension() != ".ptx") continue;
             for (Kernel & kernel : parse(contents(entry.path().string()))) {
                 const std::string name = common_name(kernel.name);
-                by_name_[name] = std::make_unique<Kernel>(std::move(kernel));
+                std::unique_ptr<Kernel> & known = by_name_[name];
+                if (known && !same(*known, kernel)) fail("two kernels of the name " + name);
+                known = std::make_unique<Kernel>(std::move(kernel));
             }
         }
         if (by_name_.empty()) fail("no kernels in " + folder);
@@ -96,6 +101,15 @@ public:
     }
 
 private:
+    static bool same(const Kernel & a, const Kernel & b) {
+        // The names of labels, parameters and shared memory differ.
+        const auto text = [](const Instruction & i) { return i.text.substr(0, std::min(i.text.find("_ZN"), i.text.find("$L"))); };
+        const auto equal = [&](const Instruction & x, const Instruction & y) {
+            return text(x) == text(y) && x.target == y.target;
+        };
+        return std::equal(a.code.begin(), a.code.end(), b.code.begin(), b.code.end(), equal);
+    }
+
     std::mutex mutex_;
     std::map<std::string, std::unique_ptr<Kernel>> by_name_;
     std::map<const void *, const Kernel *> by_address_;

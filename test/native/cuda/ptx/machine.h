@@ -2,7 +2,8 @@
 
 // Runs the PTX that nvcc made of the kernels, on the host: the same tests then see the device's code, its inline assembly and
 // what the compiler made of the rest, which the host's compiler never sees. Warps run in lockstep with a mask of their lanes. A
-// cp.async is done at any moment between its issue and its wait. Not modelled: time, banks, ordering of memory between warps.
+// cp.async is done at its issue or at its wait. Not modelled: time, banks, ordering of memory between warps, and the errors of
+// ex2, rsqrt and div.approx.
 
 #include <array>
 #include <cstdint>
@@ -50,6 +51,7 @@ struct Kernel {
     std::vector<std::pair<int, uint64_t>> constants;  // registers that hold one value
     std::unordered_map<std::string, int> special;     // %tid.x and its like
     size_t parameter_bytes = 0;
+    int most_threads = 1024;
 };
 
 struct Copy {

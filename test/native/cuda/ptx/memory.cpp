@@ -242,6 +242,7 @@ void set_memory_step(const std::string & mnemonic, Instruction & i) {
     if (mnemonic.find(".v4.") != std::string::npos) i.elements = 4;
     const std::string type = mnemonic.substr(mnemonic.rfind('.') + 1);
     i.bytes = static_cast<uint8_t>(std::stoi(type.substr(1)) / 8);
+    if (i.bytes < 1 || i.bytes > 8) fail("an access of another size: " + mnemonic);
     i.operands += i.elements - 1;
     i.is_signed = type[0] == 's';
 }

@@ -187,6 +187,12 @@ float multiply_f(float a, float b) {
 float divide_f(float a, float b) {
     return a / b;
 }
+/// Divisors from 2^126 on are too large for it.
+float divide_approx(float a, float b) {
+    const float zero = std::signbit(a) != std::signbit(b) ? -0.0f : 0.0f;
+    if (std::fabs(b) > 0x1p126f && std::isfinite(b)) return std::isinf(a) ? NAN : zero;
+    return a / b;
+}
 float multiply_add_f(float a, float b, float c) {
     return std::fma(a, b, c);
 }
@@ -365,7 +371,7 @@ Table make_table() {
 
     t["add.f32"] = t["add.rn.f32"] = entry<add_f>(), t["sub.f32"] = t["sub.rn.f32"] = entry<subtract_f>();
     t["mul.f32"] = t["mul.rn.f32"] = entry<multiply_f>(), t["fma.rn.f32"] = entry<multiply_add_f>();
-    t["div.rn.f32"] = t["div.approx.f32"] = t["div.full.f32"] = entry<divide_f>();
+    t["div.rn.f32"] = entry<divide_f>(), t["div.approx.f32"] = entry<divide_approx>();
     t["rcp.rn.f32"] = entry<reciprocal>(), t["rsqrt.approx.f32"] = entry<inverse_root>();
     t["ex2.approx.ftz.f32"] = entry<power_of_two>();
     t["abs.f32"] = entry<absolute>(), t["neg.f32"] = entry<negative_f>();

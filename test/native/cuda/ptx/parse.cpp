@@ -1,3 +1,5 @@
+#include <algorithm>
+#include <cctype>
 #include <cstdlib>
 #include <cstring>
 #include <set>
@@ -32,6 +34,13 @@ std::vector<std::string> split(const std::string & text) {
     for (std::string & part : parts) part = trimmed(part);
     if (parts.size() == 1 && parts[0].empty()) parts.clear();
     return parts;
+}
+
+/// What set_special() in run.cpp sets.
+bool is_special(const std::string & name) {
+    static const std::set<std::string> known = {"%tid.x",    "%ctaid.x",  "%ctaid.y", "%ctaid.z",
+                                                "%nctaid.x", "%nctaid.y", "%nctaid.z"};
+    return known.count(name) > 0;
 }
 
 /// A kernel while its text is read.
@@ -96,9 +105,14 @@ public:
         set_step(mnemonic, i);
         if (i.flow == Flow::branch) {
             branches_.emplace_back(kernel_.code.size(), operands.back());
-        } else if (i.flow != Flow::barrier && i.flow != Flow::leave && !begins(mnemonic, "bar.")) {
+        } else if (begins(mnemonic, "bar.")) {
+            const char * const all = begins(mnemonic, "bar.warp") ? "-1" : "0";
+            if (operands != std::vector<std::string>{all}) fail("a barrier of another kind: " + i.text);
+        } else if (i.flow != Flow::leave) {
             for (const std::string & operand : operands) add(i, operand);
+            note_results(mnemonic, i);
             // The address of a store comes first in the text.
+            if (begins(mnemonic, "cp.") && i.number != 0) fail("a copy with an offset: " + i.text);
             if (begins(mnemonic, "st.")) std::rotate(i.slot.begin(), i.slot.begin() + 1, i.slot.begin() + used_);
             if (used_ != i.operands) fail("another number of operands: " + i.text);
             used_ = 0;
@@ -111,10 +125,26 @@ public:
             if (labels_.count(label) == 0) fail("no label " + label);
             kernel_.code[at].target = labels_.at(label);
         }
+        // Others may be values of variables that are not set on every path; these are NaN here.
+        for (const auto & [name, slot] : names_) {
+            if (begins(name, "%p") && written_.count(slot) == 0) fail("a predicate that nothing sets: " + name);
+        }
         if (kernel_.code.empty() || kernel_.code.back().flow != Flow::leave) fail("a kernel that does not end");
     }
 
 private:
+    void note_results(const std::string & mnemonic, const Instruction & i) {
+        const bool none = begins(mnemonic, "st.") || begins(mnemonic, "cp.");
+        const bool split = mnemonic.find(".split") != std::string::npos;
+        const int results = none                            ? 0
+                            : begins(mnemonic, "ld.")       ? i.elements
+                            : begins(mnemonic, "ldmatrix.") ? 4
+                            : begins(mnemonic, "mma.")      ? 4
+                            : split                         ? 2
+                                                            : 1;
+        for (int n = 0; n < results; ++n) written_.insert(i.slot[static_cast<size_t>(n)]);
+    }
+
     int constant(uint64_t bits) {
         const auto [found, added] = constants_.emplace(bits, kernel_.registers);
         if (added) kernel_.constants.emplace_back(kernel_.registers++, bits);
@@ -126,10 +156,9 @@ private:
         if (names_.count(text)) return names_.at(text);
         if (text == "_") return kernel_.registers++;  // a result that nothing uses
         if (text[0] == '%') {
-            const std::string plain = text.substr(0, text.find('|'));
-            const auto [found, added] = names_.emplace(plain, kernel_.registers);
+            const auto [found, added] = names_.emplace(text, kernel_.registers);
             if (added) ++kernel_.registers;
-            if (plain.find('.') != std::string::npos) kernel_.special[plain] = found->second;
+            if (is_special(text)) kernel_.special[text] = found->second;
             return found->second;
         }
         if (shared_.count(text)) return constant(kSharedBase);
@@ -158,7 +187,9 @@ private:
             if (offset != 0) i.number = offset;
             push(name(base));
         } else {
-            push(name(text));
+            // The predicate of a shuffle, whether the other lane exists, which it does: %r1|%p2.
+            const size_t second = begins(i.text, "shfl.") ? text.find('|') : std::string::npos;
+            push(name(text.substr(0, second)));
         }
     }
 
@@ -170,6 +201,7 @@ private:
     std::vector<std::pair<size_t, std::string>> branches_;
     std::unordered_map<std::string, int> names_;
     std::unordered_map<uint64_t, int> constants_;
+    std::set<int> written_;
 };
 
 }  // namespace
@@ -194,6 +226,7 @@ std::vector<Kernel> parse(const std::string & text) {
         Reader reader(kernel, shared);
         while (std::getline(lines, line) && trimmed(line) != "{") {
             if (line.find(".param") != std::string::npos) reader.parameter(trimmed(line));
+            if (begins(line, ".maxntid ")) kernel.most_threads = std::stoi(line.substr(9));
         }
         while (std::getline(lines, line) && line != "}") {
             line = trimmed(line.substr(0, line.find("//")));

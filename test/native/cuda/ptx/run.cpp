@@ -82,6 +82,8 @@ void run_block(const Kernel & kernel, Block & block) {
         if (std::all_of(block.warps.begin(), block.warps.end(), ended)) return;
         for (Warp & warp : block.warps) {
             if (warp.ended) fail("a thread ended while others wait in a barrier of the block");
+            if (std::count(warp.at.begin(), warp.at.end(), warp.at[0]) != kLanes)
+                fail("lanes of a warp wait in different barriers");
             warp.waiting = 0;
         }
     }
@@ -159,7 +161,8 @@ void Warp::run() {
 }
 
 void run_grid(const Kernel & kernel, dim3 grid, int threads, size_t shared, const std::vector<unsigned char> & parameters) {
-    if (threads % kLanes || threads < kLanes || threads > 1024) fail("whole warps only, at most 32");
+    if (threads % kLanes || threads < kLanes) fail("whole warps only");
+    if (threads > kernel.most_threads) fail("more threads than " + kernel.name + " was compiled for");
     if (parameters.size() != kernel.parameter_bytes) fail("parameters of another size: " + kernel.name);
     static thread_local Block block;
     block.kernel = &kernel, block.grid = grid, block.parameters = &parameters;

@@ -2,8 +2,8 @@
 
 // CUDA's execution model on the host, for tests. Blocks run one after another; the threads of a block are fibers. Barriers and
 // warp collectives are rendezvous: what is wrong with them (a thread that ends while others wait, lanes in different collectives)
-// is reported, as is a misaligned or wild address. Shared memory begins as NaN. A cp.async is done at any moment between its
-// issue and its wait, and who runs next is a matter of chance (seed()), so that a missing barrier or wait shows as a wrong
+// is reported, as is a misaligned or wild address. Shared memory begins as NaN. A cp.async is done at its issue or at its wait,
+// and who runs next is a matter of chance (seed()), so that a missing barrier or wait shows as a wrong
 // result. Not modelled: time, banks, occupancy, memory ordering between blocks.
 
 #include <cstddef>
