@@ -230,7 +230,7 @@ void close_backend(Gpu & gpu) {
     ggml_backend_t backend = gpu.backend;
     gpu.backend = nullptr;
     if (!backend) return;
-    if (!latent::backend::can_free(ggml_backend_get_device(backend))) throw std::runtime_error("the device is lost");
+    if (!latent::backend::can_free(backend)) throw std::runtime_error("the device is lost");
     ggml_backend_free(backend);
 }
 

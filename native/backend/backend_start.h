@@ -21,7 +21,7 @@ void guard_buffers(ggml_backend_buffer_type_t type);
 void keep_devices();
 /// Clears what the driver remembers in this thread of a call that failed, where ggml would take it for an error of the next one.
 void forget_errors();
-/// Whether ggml's state of a device may be freed, which would end the process if the device is lost.
-bool can_free(ggml_backend_dev_t device);
+/// Whether a device's state may be freed, which would end the process if the device is lost. Waits for what it computes.
+bool can_free(ggml_backend_t backend);
 
 }  // namespace latent::backend

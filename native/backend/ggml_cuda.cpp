@@ -59,10 +59,16 @@ cudaError_t select(ggml_backend_dev_t device) {
     return cudaErrorInvalidDevice;
 }
 
-/// Whether the device is there: every call of a lost one fails. Waits for what it computes, since a kernel's failure shows only
-/// then, and its memory may be freed next.
+cudaError_t memory(ggml_backend_dev_t device, size_t * free, size_t * total) {
+    const cudaError_t selected = select(device);
+    return selected == cudaSuccess ? cudaMemGetInfo(free, total) : selected;
+}
+
+/// Whether the device is there: every call of a lost one fails. Does not wait for the device, which would end the capture of a
+/// graph by our own engine in another thread; the library waits for each slice of a graph anyway.
 bool answers(ggml_backend_dev_t device) {
-    return succeeded(select(device)) && succeeded(cudaDeviceSynchronize());
+    size_t free = 0, total = 0;
+    return succeeded(memory(device, &free, &total));
 }
 
 /// Memory of a lost device is the driver's, which frees it at the end of the process. ggml would end it at once, because a
@@ -122,8 +128,7 @@ bool float32_products() {
 // ggml's own function resets the device where it has nothing there, which frees what others of the process have on it, such as
 // our CUDA engine.
 void memory_of(ggml_backend_dev_t device, size_t * free, size_t * total) {
-    cudaError_t status = select(device);
-    if (status == cudaSuccess) status = cudaMemGetInfo(free, total);
+    const cudaError_t status = memory(device, free, total);
     if (!succeeded(status)) throw std::runtime_error(cudaGetErrorString(status));
 }
 
@@ -139,8 +144,13 @@ void forget_errors() {
     (void)cudaGetLastError();
 }
 
-bool can_free(ggml_backend_dev_t device) {
-    return answers(device);
+// After a failure in the middle of a slice, kernels may still use memory that is freed with the backend.
+bool can_free(ggml_backend_t backend) try {
+    ggml_backend_synchronize(backend);
+    return answers(ggml_backend_get_device(backend));
+} catch (const std::exception &) {
+    forget_errors();
+    return false;
 }
 
 }  // namespace latent::backend

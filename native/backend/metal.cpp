@@ -21,7 +21,8 @@ Allocate original_of(ggml_backend_buffer_type_t type, Allocate given = nullptr) 
     return all[type];
 }
 
-/// ggml would use a buffer that Metal could not allocate.
+/// ggml would use a buffer that Metal could not allocate. Metal's figure for the free memory is advice, which device.h follows
+/// too; an allocation below it that fails still ends the process.
 ggml_backend_buffer_t allocate(ggml_backend_buffer_type_t type, size_t bytes) {
     size_t free = 0, total = 0;
     memory_of(type->device, &free, &total);
@@ -63,7 +64,7 @@ void guard_buffers(ggml_backend_buffer_type_t type) {
 void keep_devices() {}
 void forget_errors() {}
 
-bool can_free(ggml_backend_dev_t) {
+bool can_free(ggml_backend_t) {
     return true;
 }
 

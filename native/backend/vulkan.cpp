@@ -116,7 +116,7 @@ void keep_devices() {
 
 void forget_errors() {}
 
-bool can_free(ggml_backend_dev_t) {
+bool can_free(ggml_backend_t) {
     return true;
 }
 

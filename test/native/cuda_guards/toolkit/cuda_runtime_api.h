@@ -1,6 +1,7 @@
 #pragma once
 
-// The part of CUDA's runtime that native/backend/ggml_cuda.cpp calls, as guards_test.cpp defines it.
+// The part of CUDA's runtime that native/backend/ggml_cuda.cpp calls, as guards_test.cpp defines it. There is no
+// cudaDeviceSynchronize(), which would end the capture of a graph in another thread.
 
 #include <cstddef>
 
@@ -20,7 +21,6 @@ cudaError_t cudaGetLastError();
 cudaError_t cudaGetDeviceCount(int * count);
 cudaError_t cudaDriverGetVersion(int * version);
 cudaError_t cudaSetDevice(int device);
-cudaError_t cudaDeviceSynchronize();
 cudaError_t cudaMemGetInfo(size_t * free, size_t * total);
 cudaError_t cudaMemcpyAsync(void * to, const void * from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream);
 cudaError_t cudaStreamSynchronize(cudaStream_t stream);
