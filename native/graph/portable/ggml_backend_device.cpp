@@ -242,7 +242,7 @@ void GgmlBackendDevice::run(ggml_cgraph * graph, const CancelToken & cancel) {
         const double taken = milliseconds_since(start);
         if (profiling_) {
             count(counted, taken);
-        } else if (last < nodes) {  // the rest of a graph says little
+        } else if (last < nodes && (work >= slice_work_ || taken > slice_milliseconds)) {  // smaller slices say little
             const double change = std::clamp(slice_milliseconds / std::max(taken, 1e-3), 0.25, 2.0);
             slice_work_ = std::clamp(slice_work_ * change, least_slice_work, most_slice_work);
         }

@@ -141,7 +141,10 @@ void GgmlGraph::allocate() {
     allocator_.reset(ggml_gallocr_new(type));
     const bool reserved = (leaf_buffer_ || !leaves) && ggml_gallocr_reserve(allocator_.get(), graph_) &&
                           ggml_gallocr_alloc_graph(allocator_.get(), graph_);
-    if (!reserved) throw std::bad_alloc();
+    if (!reserved) {
+        device().check_answers();
+        throw std::bad_alloc();
+    }
     for (const OpsGgml::Constant & constant : constants_) {
         device().write(constant.tensor, constant.values.data());
     }
@@ -193,7 +196,10 @@ public:
         tensor_ = ggml_new_tensor(context_.get(), from->type, GGML_MAX_DIMS, from->ne);
         device_->require(ggml_nbytes(tensor_), "A value kept for later steps");
         buffer_.reset(ggml_backend_alloc_ctx_tensors_from_buft(context_.get(), gpu().buffer_type()));
-        if (!buffer_) throw std::bad_alloc();
+        if (!buffer_) {
+            gpu().check_answers();
+            throw std::bad_alloc();
+        }
         gpu().copy(from, tensor_);
     }
     uint64_t bytes() const override { return ggml_backend_buffer_get_size(buffer_.get()); }

@@ -49,16 +49,11 @@ void pass_log(int32_t level, const char * text) {
     pass_ggml_log(level, text);
 }
 
-/// cuBLAS is in the toolkit's folder, which its installer names; since CUDA 13 in a folder for the processor.
-void find_cublas() {
-    const char * toolkit = std::getenv("CUDA_PATH");
-    if (!toolkit) return;
-    for (const char * folder : {"/bin", "/bin/x64"}) add_library_folder(std::string(toolkit) + folder);
-}
-
 BackendLibrary load(const std::string & kind, const std::string & path) {
     quiet_ggml();
-    if (kind == "ggml-cuda") find_cublas();
+    if (kind == "ggml-cuda") {  // cuBLAS is in the toolkit's folder; since CUDA 13 in a folder for the processor
+        for (const char * folder : {"bin", "bin/x64"}) add_library_folder("CUDA_PATH", folder);
+    }
     BackendLibrary library;
     library.path = path;
     std::string problem;

@@ -31,16 +31,16 @@ struct State {
         return bytes ? std::strtoull(bytes, nullptr, 10) : 0;
     }();
     std::atomic<uint64_t> used{0};
-    std::atomic<int> slices{0}, operations{0}, copies{0};
+    std::atomic<int> slices{0}, operations{0}, copies{0}, largest{0};
 } state;
 
 constexpr size_t gpus = 9;
 
 /// As ggml's Vulkan backend, which destroys its devices with its static objects, unless something else refers to them.
-bool half_open = false, kept = false;
+bool opened = false, kept = false;  // or half opened
 struct AtExit {
     ~AtExit() {
-        if (half_open && !kept) std::abort();
+        if (opened && !kept) std::abort();
     }
 } at_exit;
 
@@ -103,7 +103,6 @@ void fail_commands(GpuState & gpu, const char * reason) {
 void throw_failure(GpuState & gpu, Failure failure, bool opening) {
     static const VulkanCategory category;
     gpu.broken = opening || !is_memory(failure);
-    half_open |= opening;
     switch (failure) {
         case Failure::no_memory: throw std::system_error(-2, category, "vk::Device::allocateMemory");
         case Failure::lost: throw std::system_error(-4, category, "vk::Queue::submit");
@@ -218,6 +217,7 @@ ggml_status compute(ggml_backend_t backend, ggml_cgraph * graph) {
     maybe_fail_as_told(gpu, graph, false);
     ++state.slices;
     state.operations += ggml_graph_n_nodes(graph);
+    state.largest = std::max(state.largest.load(), ggml_graph_n_nodes(graph));
     keep_scratch(gpu, graph);
     const ggml_status status = ggml_backend_graph_compute(cpu_of(gpu), graph);
     maybe_fail_as_told(gpu, graph, true);
@@ -272,6 +272,7 @@ ggml_backend_device_i device_functions() {
         if (opening++ > 0) std::abort();
         GpuState & gpu = state_of(own);
         const Use use(gpu);
+        opened = true, kept = false;
         std::this_thread::sleep_for(std::chrono::milliseconds(5));
         --opening;
         maybe_fail(gpu, true);
@@ -321,6 +322,7 @@ const FakeControl control = {
     [] { return state.slices.load(); },
     [] { return state.operations.load(); },
     [] { return state.copies.load(); },
+    [](bool anew) { return anew ? state.largest.exchange(0) : state.largest.load(); },
 };
 
 }  // namespace
@@ -346,12 +348,12 @@ void memory_of(ggml_backend_dev_t device, size_t * free, size_t * total) {
 void guard_buffers(ggml_backend_buffer_type_t) {}
 
 void keep_devices() {
-    kept = half_open;
+    kept = opened;
 }
 
 void forget_errors() {}
 
-bool can_free(ggml_backend_dev_t) {
+bool can_free(ggml_backend_t) {
     return true;
 }
 

@@ -32,6 +32,7 @@ struct FakeControl {
     int (*slices)();                // computed so far
     int (*operations)();            // computed so far, in all slices
     int (*copies)();                // between tensors, on the device
+    int (*largest)(bool anew);      // slice so far, in nodes; anew: from now on
 };
 
 using FakeControlFunction = const FakeControl * (*)();
