@@ -36,10 +36,12 @@ void * shared_function(const std::string & path, const char * name, std::string 
     return symbol;
 }
 
-void add_library_folder(const std::string & path) {
+void add_library_folder(const char * variable, const char * folder) {
+    const wchar_t * named = _wgetenv(std::filesystem::path(variable).c_str());
+    if (!named) return;
     std::error_code failed;
-    const std::filesystem::path folder = std::filesystem::absolute(std::filesystem::u8path(path), failed).make_preferred();
-    if (!failed) AddDllDirectory(folder.c_str());
+    const std::filesystem::path whole = std::filesystem::absolute(std::filesystem::path(named) / folder, failed).make_preferred();
+    if (!failed) AddDllDirectory(whole.c_str());
 }
 #else
 void * shared_function(const std::string & path, const char * name, std::string & problem) {
@@ -52,7 +54,7 @@ void * shared_function(const std::string & path, const char * name, std::string 
     return symbol;
 }
 
-void add_library_folder(const std::string &) {}
+void add_library_folder(const char *, const char *) {}
 #endif
 
 }  // namespace latent
