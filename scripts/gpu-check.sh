@@ -165,11 +165,10 @@ backend() {
     return
   fi
   library=$(realpath "$library")
-  measure "doctor_$kind" 60 env "$variable=$library" node dist/cli/main.js doctor --device "$kind" --json || wrong=1
+  measure "doctor_$kind" 60 env "$variable=$library" node dist/cli/main.js doctor --device "$kind" --json || [ $? = 124 ] || wrong=1  # 124: no time
   measure "bench_$kind" 60 env "$variable=$library" node dist/cli/main.js bench --device "$kind" --json || true
 }
 
-backend cuda
 measure kernels 90 "$bin/gpu_bench" --only kernels || wrong=1
 
 torch=no
@@ -185,6 +184,8 @@ else
   part torch "skipped=python3 has no torch with CUDA: no comparison, random weights"
 fi
 measure networks 150 "$bin/gpu_bench" --only networks ${weights[@]+"${weights[@]}"} || wrong=1
+
+backend cuda
 
 if [ "$torch" = yes ]; then
   measure torch_eager 70 "$python" scripts/gpu-baseline.py networks eager || true
