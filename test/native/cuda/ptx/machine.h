@@ -2,8 +2,8 @@
 
 // Runs the PTX that nvcc made of the kernels, on the host: the same tests then see the device's code, its inline assembly and
 // what the compiler made of the rest, which the host's compiler never sees. Warps run in lockstep with a mask of their lanes. A
-// cp.async is done at its issue or at its wait. Not modelled: time, banks, ordering of memory between warps, and the errors of
-// ex2, rsqrt and div.approx.
+// cp.async is done at its issue or at its wait. Not modelled: time, ordering of memory between warps, and the errors of ex2,
+// rsqrt and div.approx.
 
 #include <array>
 #include <cstdint>
@@ -30,10 +30,28 @@ using Step = void (*)(Warp & warp, const Instruction & instruction, uint32_t mas
 
 enum class Flow : uint8_t { next, branch, leave, barrier, together };
 
+/// What an instruction is counted as (counts.h). Moves are those of registers and parameters, which a GPU hardly sees.
+enum class Kind : uint8_t {
+    mma,
+    matrix_load,
+    shared_load,
+    shared_store,
+    global_load,
+    global_store,
+    copy,
+    integer,
+    real,
+    shuffle,
+    control,
+    barrier,
+    move
+};
+
 struct Instruction {
     Step step = nullptr;
     Flow flow = Flow::next;  // together: needs all lanes of the warp
-    int guard = -1;          // a predicate, or none
+    Kind kind = Kind::integer;
+    int guard = -1;  // a predicate, or none
     bool guard_negated = false;
     int operands = 0;               // registers that it has
     std::array<int, 14> slot = {};  // registers, results first
@@ -61,8 +79,11 @@ struct Copy {
     bool done;
 };
 
+class Counts;
+
 struct Block {
     const Kernel * kernel = nullptr;
+    Counts * counts = nullptr;  // or not counted
     dim3 grid, index;
     const std::vector<unsigned char> * parameters = nullptr;
     std::vector<unsigned char> shared;
@@ -89,6 +110,7 @@ struct Warp {
 /// The step of an instruction by its mnemonic, with the sizes and kind of memory it accesses; throws if it is unknown.
 void set_step(const std::string & mnemonic, Instruction & instruction);
 void set_memory_step(const std::string & mnemonic, Instruction & instruction);
+Kind kind_of(const std::string & mnemonic);
 
 /// All kernels of a file as nvcc writes it, by their mangled names.
 std::vector<Kernel> parse(const std::string & text);

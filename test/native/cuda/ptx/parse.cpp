@@ -103,6 +103,7 @@ public:
         if (begins(mnemonic, "mov.b") && operands[0][0] == '{') mnemonic += ".split";
         if (begins(mnemonic, "mov.b") && operands[1][0] == '{') mnemonic += ".join";
         set_step(mnemonic, i);
+        i.kind = kind_of(mnemonic);
         if (i.flow == Flow::branch) {
             branches_.emplace_back(kernel_.code.size(), operands.back());
         } else if (begins(mnemonic, "bar.")) {

@@ -1,6 +1,8 @@
 #include <algorithm>
+#include <optional>
 #include <stdexcept>
 
+#include "ptx/counts.h"
 #include "ptx/machine.h"
 
 namespace latent_ptx {
@@ -108,6 +110,8 @@ void Warp::run() {
         while (together && here < next) {
             const Instruction & i = code[here];
             const uint32_t doing = holding(*this, i, mask);
+            // Lanes that come early to an instruction of the whole warp do it later.
+            if (block->counts && (i.flow != Flow::together || mask == kAll)) block->counts->add(*this, i, doing);
             try {
                 switch (i.flow) {
                     case Flow::next:
@@ -168,6 +172,9 @@ void run_grid(const Kernel & kernel, dim3 grid, int threads, size_t shared, cons
     block.kernel = &kernel, block.grid = grid, block.parameters = &parameters;
     block.shared.resize(shared);
     block.chance = latent_host::first_chance();
+    std::optional<Counts> counts;
+    if (counting()) counts.emplace(kernel);
+    block.counts = counts ? &*counts : nullptr;
     block.warps.resize(static_cast<size_t>(threads / kLanes));
     for (Warp & warp : block.warps) {
         warp.block = &block;
@@ -184,6 +191,7 @@ void run_grid(const Kernel & kernel, dim3 grid, int threads, size_t shared, cons
             }
         }
     }
+    if (counts) keep(*counts, uint64_t{grid.x} * grid.y * grid.z);
 }
 
 }  // namespace latent_ptx
