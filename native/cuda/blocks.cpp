@@ -81,10 +81,9 @@ LATENT_DEVICE void finish(const BlockArgs & p, int m, int block, int o, const fl
     if constexpr (eights) {
         const int at = p.position(block, o);
         float v[8], more[8];
-        load8(sums, v);
         load8(x + at, more);
         LATENT_UNROLL
-        for (int i = 0; i < 8; ++i) v[i] += more[i];
+        for (int i = 0; i < 8; ++i) v[i] = sums[i] + more[i];
         if (p.bias) {
             load8(p.bias + at, more);
             LATENT_UNROLL
@@ -125,15 +124,17 @@ __global__ void __launch_bounds__(kThreads, kPerMultiprocessor) blocks_kernel(Bl
     for (int j = 0; j < kSide / 8; ++j) {
         LATENT_UNROLL
         for (int half = 0; half < 2; ++half) {
-            float * const to = result + (warp_m + half * 8 + lane / 4) * kResultStride + j * 8 + lane % 4 * 2;
-            to[0] = sums[j][half * 2], to[1] = sums[j][half * 2 + 1];
+            float * const row = result + (warp_m + half * 8 + lane / 4) * kResultStride;
+            store_shared(row + result_column(j * 8 + lane % 4 * 2), sums[j][half * 2], sums[j][half * 2 + 1]);
         }
     }
     sync_threads();
     for (int at = threadIdx.x; at < kSide * 8; at += kThreads) {
         const int row = at / 8, column = at % 8 * 8, m = m0 + row, block = slots.block(column), o = slots.index(column);
         if (m >= p.m || block >= blocks || o >= p.size) continue;
-        finish<T, eights>(p, m, block, o, result + row * kResultStride + column);
+        float v[8];
+        load_result(result + row * kResultStride, column, v);
+        finish<T, eights>(p, m, block, o, v);
     }
     // The padding of y; without any if blocks are in eights.
     if (eights || blockIdx.y + 1 < gridDim.y) return;

@@ -41,6 +41,9 @@ struct f16 {
 struct alignas(16) Chunk {
     uint32_t word[4];
 };
+struct alignas(8) Pair {
+    uint32_t word[2];
+};
 struct alignas(16) Float4 {
     float v[4];
 };
@@ -159,6 +162,17 @@ LATENT_DEVICE float rsqrt_approx(float v) {
 LATENT_DEVICE float divide_approx(float a, float b) {
     return __fdividef(a, b);
 }
+/// The same number, but what is computed of it stays inside the loop, where it occupies no registers between uses.
+LATENT_DEVICE int kept_inside(int v) {
+    asm volatile("" : "+r"(v));
+    return v;
+}
+/// In one instruction: where the factors are extended far from here, nvcc multiplies 64 bits by 64.
+LATENT_DEVICE int64_t multiply_wide(int a, int b) {
+    int64_t r;
+    asm("mul.wide.s32 %0, %1, %2;" : "=l"(r) : "r"(a), "r"(b));
+    return r;
+}
 /// A value, or several as one vector; aligned.
 template <typename V>
 LATENT_DEVICE V load(const V * p) {
@@ -167,6 +181,21 @@ LATENT_DEVICE V load(const V * p) {
 template <typename V>
 LATENT_DEVICE void store(V * p, const V & v) {
     *p = v;
+}
+
+/// In one instruction: nvcc may write word by word.
+LATENT_DEVICE void store_global(void * p, const Chunk & v) {
+    asm volatile("st.global.v4.b32 [%0], {%1,%2,%3,%4};" ::"l"(__cvta_generic_to_global(p)), "r"(v.word[0]), "r"(v.word[1]),
+                 "r"(v.word[2]), "r"(v.word[3])
+                 : "memory");
+}
+LATENT_DEVICE void store_shared(void * p, const Chunk & v) {
+    asm volatile("st.shared.v4.b32 [%0], {%1,%2,%3,%4};" ::"r"(shared_address(p)), "r"(v.word[0]), "r"(v.word[1]), "r"(v.word[2]),
+                 "r"(v.word[3])
+                 : "memory");
+}
+LATENT_DEVICE void store_shared(void * p, float a, float b) {
+    asm volatile("st.shared.v2.f32 [%0], {%1,%2};" ::"r"(shared_address(p)), "f"(a), "f"(b) : "memory");
 }
 
 template <typename... P>
@@ -235,6 +264,12 @@ inline float rsqrt_approx(float v) {
 inline float divide_approx(float a, float b) {
     return a / b;
 }
+inline int kept_inside(int v) {
+    return v;
+}
+inline int64_t multiply_wide(int a, int b) {
+    return static_cast<int64_t>(a) * b;
+}
 template <typename V>
 V load(const V * p) {
     if (reinterpret_cast<uintptr_t>(p) % alignof(V)) latent_host::fail("a vector load is not aligned");
@@ -244,6 +279,16 @@ template <typename V>
 void store(V * p, const V & v) {
     if (reinterpret_cast<uintptr_t>(p) % alignof(V)) latent_host::fail("a vector store is not aligned");
     *p = v;
+}
+inline void store_global(void * p, const Chunk & v) {
+    store(static_cast<Chunk *>(p), v);
+}
+inline void store_shared(void * p, const Chunk & v) {
+    store(static_cast<Chunk *>(p), v);
+}
+inline void store_shared(void * p, float a, float b) {
+    if (reinterpret_cast<uintptr_t>(p) % 8) latent_host::fail("a vector store is not aligned");
+    static_cast<float *>(p)[0] = a, static_cast<float *>(p)[1] = b;
 }
 template <typename... P>
 void start(void (*kernel)(P...), dim3 grid, int threads, size_t shared, cudaStream_t stream, P... arguments) {
@@ -269,6 +314,12 @@ void launch(void (*kernel)(P...), dim3 grid, int threads, size_t shared, cudaStr
     }
     if (LoadingKernels::on()) return;
     start<P...>(kernel, grid, threads, shared, stream, arguments...);
+}
+
+/// A row of some bytes.
+template <typename T>
+LATENT_DEVICE const T * row_at(const T * first, int row, int bytes) {
+    return reinterpret_cast<const T *>(reinterpret_cast<const unsigned char *>(first) + multiply_wide(row, bytes));
 }
 
 template <typename T>
@@ -308,6 +359,46 @@ LATENT_DEVICE void store8<float>(float * p, const float * v) {
     LATENT_UNROLL
     for (int i = 0; i < 4; ++i) a.v[i] = v[i], b.v[i] = v[4 + i];
     store(reinterpret_cast<Float4 *>(p), a), store(reinterpret_cast<Float4 *>(p) + 1, b);
+}
+
+/// Four values, aligned.
+template <typename T>
+LATENT_DEVICE void load4(const T * p, float * v) {
+    const Pair pair = load(reinterpret_cast<const Pair *>(p));
+    LATENT_UNROLL
+    for (int i = 0; i < 4; ++i) v[i] = to_float(T{static_cast<uint16_t>(pair.word[i / 2] >> (i % 2 * 16) & 0xffffu)});
+}
+template <>
+LATENT_DEVICE void load4<float>(const float * p, float * v) {
+    const Float4 four = load(reinterpret_cast<const Float4 *>(p));
+    LATENT_UNROLL
+    for (int i = 0; i < 4; ++i) v[i] = four.v[i];
+}
+template <typename T>
+LATENT_DEVICE void store4(T * p, const float * v) {
+    store(reinterpret_cast<Pair *>(p), Pair{{pack<T>(v[0], v[1]), pack<T>(v[2], v[3])}});
+}
+template <>
+LATENT_DEVICE void store4<float>(float * p, const float * v) {
+    store(reinterpret_cast<Float4 *>(p), Float4{{v[0], v[1], v[2], v[3]}});
+}
+
+/// Eight floats at a multiple of eight in a row of `count`, which has the first fours of all its eights, then the second ones:
+/// threads that take neighbouring eights access neighbouring memory.
+LATENT_DEVICE void load_halves(const float * row, int count, int at, float * v) {
+    const Float4 a = load(reinterpret_cast<const Float4 *>(row + at / 2));
+    const Float4 b = load(reinterpret_cast<const Float4 *>(row + count / 2 + at / 2));
+    LATENT_UNROLL
+    for (int i = 0; i < 4; ++i) v[i] = a.v[i], v[4 + i] = b.v[i];
+}
+LATENT_DEVICE int halves_place(int count, int at) {
+    return at / 8 * 4 + at % 4 + (at & 4 ? count / 2 : 0);
+}
+LATENT_DEVICE void store_halves(float * row, int count, int at, const float * v) {
+    Float4 a, b;
+    LATENT_UNROLL
+    for (int i = 0; i < 4; ++i) a.v[i] = v[i], b.v[i] = v[4 + i];
+    store(reinterpret_cast<Float4 *>(row + at / 2), a), store(reinterpret_cast<Float4 *>(row + count / 2 + at / 2), b);
 }
 
 constexpr float kLog2e = 1.4426950408889634f;

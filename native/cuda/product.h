@@ -40,7 +40,7 @@ struct ProductArgs : ProductSources {
     const float * channel_add = nullptr;  // [batch, add_stride]
     const void * residual = nullptr;      // like y
     void * y = nullptr;
-    float * partial = nullptr;  // [splits, m, columns] where splits > 1
+    float * partial = nullptr;  // [splits, m, columns] where splits > 1, rows by store_halves()
     int m = 0;                  // pixels of the result, of all images
     int columns = 0;            // channels of the result, padded to 8
     int activation = 0;

@@ -71,6 +71,7 @@ struct Fetcher {
     static constexpr int a_rows = Tile::m / rows_at_once, b_rows = Tile::n / rows_at_once;
 
     int eight, first_row;                                         // of this thread
+    int to;                                                       // their place in a stage
     int channel, tap, dy, dx;                                     // position of its eight columns in the sum
     int base[spatial ? a_rows : 1], place[spatial ? a_rows : 1];  // first pixel of the image; y and x of the first tap
     int pixel[spatial ? a_rows : 1];                              // of this tap; -1: padding. Else that of the first row
@@ -78,7 +79,7 @@ struct Fetcher {
     WeightChunk<T, kind, spatial> ahead[kind == WeightKind::plain ? 1 : b_rows];
 
     LATENT_DEVICE void begin(const ProductArgs & p, const ProductSources & s, int m0, int n0, int step) {
-        eight = threadIdx.x % 8, first_row = threadIdx.x / 8;
+        eight = threadIdx.x % 8, first_row = threadIdx.x / 8, to = swizzled(first_row, eight);
         const int k = step * Tile::k + eight * 8;
         tap = spatial ? k / s.w.in : 0;
         channel = k - tap * s.w.in;
@@ -129,39 +130,37 @@ struct Fetcher {
     /// Starts this thread's copies for its current step; quantised weights are loaded into registers.
     LATENT_DEVICE void fetch(const ProductArgs & p, const ProductSources & s, T * a, T * b) {
         const bool inside = in_sum(s);
-        const bool second = channel >= s.c1;
-        const T * from = static_cast<const T *>(second ? s.x2 : s.x1);
-        const int stride = second ? s.c2 : s.c1, c = second ? channel - s.c1 : channel;
+        const bool second = inside && channel >= s.c1;
+        const int c = second ? channel - s.c1 : inside ? channel : 0, a_bytes = (second ? s.c2 : s.c1) * 2;
+        const T * from = static_cast<const T *>(second ? s.x2 : s.x1) + c;
         LATENT_UNROLL
         for (int i = 0; i < a_rows; ++i) {
             const int at = pixel_of(p, i);
-            const bool valid = inside && at >= 0;
-            const T * source = valid ? from + static_cast<size_t>(at) * stride + c : static_cast<const T *>(s.x1);
-            cp_async16(a + swizzled(first_row + i * rows_at_once, eight), source, valid);
+            cp_async16(a + to + i * rows_at_once * Tile::k, row_at(from, at < 0 ? 0 : at, a_bytes), inside && at >= 0);
         }
+        const int k = inside ? tap * s.w.in + channel : 0, b_bytes = s.w.taps * s.w.in * 2;
         LATENT_UNROLL
         for (int i = 0; i < b_rows; ++i) {
-            const bool valid = inside && weight_row[i] >= 0;
-            if constexpr (kind == WeightKind::plain) {
-                const size_t at = (static_cast<size_t>(weight_row[i]) * s.w.taps + tap) * s.w.in + channel;
-                const T * source = static_cast<const T *>(s.w.data) + (valid ? at : 0);
-                cp_async16(b + swizzled(first_row + i * rows_at_once, eight), source, valid);
-            } else {
-                ahead[i].fetch(s.w, valid ? weight_row[i] : 0, valid ? tap : 0, valid ? channel : 0);
-            }
+            const int row = weight_row[i] < 0 ? 0 : weight_row[i];
+            if constexpr (kind == WeightKind::plain)
+                cp_async16(b + to + i * rows_at_once * Tile::k, row_at(static_cast<const T *>(s.w.data) + k, row, b_bytes),
+                           inside && weight_row[i] >= 0);
+            else
+                ahead[i].fetch(s.w, row, inside ? tap : 0, inside ? channel : 0);
         }
     }
 
     /// Dequantises the weights of the last load.
     LATENT_DEVICE void settle(const ProductSources & s, T * b) {
         if constexpr (kind != WeightKind::plain) {
+            const bool inside = in_sum(s);
             LATENT_UNROLL
             for (int i = 0; i < b_rows; ++i) {
                 float v[8];
-                ahead[i].values(v);
+                ahead[i].values(s.w, weight_row[i] < 0 ? 0 : weight_row[i], inside ? tap : 0, inside ? channel : 0, v);
                 Chunk chunk = packed<T>(v);
-                if (!in_sum(s) || weight_row[i] < 0) chunk = Chunk{{0, 0, 0, 0}};
-                store(reinterpret_cast<Chunk *>(b + swizzled(first_row + i * rows_at_once, eight)), chunk);
+                if (!inside || weight_row[i] < 0) chunk = Chunk{{0, 0, 0, 0}};
+                store_shared(b + to + i * rows_at_once * Tile::k, chunk);
             }
         }
         (void)s, (void)b;
@@ -182,18 +181,17 @@ struct Fetcher {
     }
 };
 
-/// The sum of one block, in the layout of mma: sums[i][j] is the 16x8 piece (i, j) of the warp's tile.
+/// The sum of one block, in the layout of mma: sums[i][j] is the 16x8 piece (i, j) of the warp's tile. `a` and `b` are the
+/// thread's first places: those of other columns differ in bits of the swizzle, those of rows by whole eights of rows.
 template <typename T, typename Tile>
-LATENT_DEVICE void multiply_stage(const T * a, const T * b, int warp_m, int warp_n, float (*sums)[Tile::warp_n / 8][4]) {
-    const int lane = threadIdx.x % 32;
-    const int a_row = warp_m + lane % 16, b_row = warp_n + lane / 16 * 8 + lane % 8;
+LATENT_DEVICE void multiply_stage(const T * as, const T * bs, int a, int b, float (*sums)[Tile::warp_n / 8][4]) {
     LATENT_UNROLL
-    for (int k = 0; k < Tile::k / 8; k += 2) {
+    for (int k = 0; k < Tile::k; k += 16) {
         uint32_t fa[Tile::warp_m / 16][4], fb[Tile::warp_n / 16][4];
         LATENT_UNROLL
-        for (int i = 0; i < Tile::warp_m / 16; ++i) ldmatrix_x4(fa[i], a + swizzled(a_row + i * 16, k + lane / 16));
+        for (int i = 0; i < Tile::warp_m / 16; ++i) ldmatrix_x4(fa[i], as + (a ^ k) + i * 16 * Tile::k);
         LATENT_UNROLL
-        for (int j = 0; j < Tile::warp_n / 16; ++j) ldmatrix_x4(fb[j], b + swizzled(b_row + j * 16, k + lane / 8 % 2));
+        for (int j = 0; j < Tile::warp_n / 16; ++j) ldmatrix_x4(fb[j], bs + (b ^ k) + j * 16 * Tile::k);
         LATENT_UNROLL
         for (int i = 0; i < Tile::warp_m / 16; ++i) {
             LATENT_UNROLL
@@ -206,22 +204,22 @@ LATENT_DEVICE void multiply_stage(const T * a, const T * b, int warp_m, int warp
 template <typename T, typename Tile>
 LATENT_DEVICE void write_tile(const ProductArgs & p, float * result, int m0, int n0, int split) {
     constexpr int eights = Tile::n / 8;
-    for (int at = threadIdx.x; at < Tile::m * eights; at += Tile::threads) {
+    const int each = p.gated ? 2 : 1;
+    for (int at = threadIdx.x * each; at < Tile::m * eights; at += Tile::threads * each) {
         const int row = at / eights, eight = at % eights, m = m0 + row;
-        if (m >= p.m || (p.gated && eight % 2)) continue;
         const int column = p.gated ? (n0 / 8 + eight) / 2 * 8 : n0 + eight * 8;
-        if (column >= p.columns) continue;
+        if (m >= p.m || column >= p.columns) continue;
         float v[8];
-        load8(result + row * Tile::result_stride + eight * 8, v);
+        load_result(result + row * Tile::result_stride, eight * 8, v);
         if (p.gated) {
             float gate[8];
-            load8(result + row * Tile::result_stride + eight * 8 + 8, gate);
+            load_result(result + row * Tile::result_stride, eight * 8 + 8, gate);
             scale_and_shift(p, column, v), scale_and_shift(p, p.w.rows / 2 + column, gate);
             LATENT_UNROLL
             for (int i = 0; i < 8; ++i) v[i] *= gelu(gate[i]);
         }
         if (p.splits > 1)
-            store8(p.partial + (static_cast<size_t>(split) * p.m + m) * p.columns + column, v);
+            store_halves(p.partial + (static_cast<size_t>(split) * p.m + m) * p.columns, p.columns, column, v);
         else
             finish_chunk<T>(p, m, column, v);
     }
@@ -245,6 +243,8 @@ LATENT_DEVICE void add_blocks(const ProductArgs & p, const ProductSources & s, T
         }
         cp_async_commit();
     }
+    const int lane = threadIdx.x % 32;
+    const int a = swizzled(warp_m + lane % 16, lane / 16), b = swizzled(warp_n + lane / 16 * 8 + lane % 8, lane / 8 % 2);
     int stage = 0, next = Tile::stages - 1;
     for (int step = 0; step < steps; ++step) {
         cp_async_wait<Tile::stages - 2>();
@@ -252,7 +252,7 @@ LATENT_DEVICE void add_blocks(const ProductArgs & p, const ProductSources & s, T
         const bool more = step + Tile::stages - 1 < steps;
         if (more) fetcher.fetch(p, s, as + next * a_size, bs + next * b_size);
         cp_async_commit();
-        multiply_stage<T, Tile>(as + stage * a_size, bs + stage * b_size, warp_m, warp_n, sums);
+        multiply_stage<T, Tile>(as + stage * a_size, bs + stage * b_size, a, b, sums);
         if (more) {
             fetcher.settle(s, bs + next * b_size);
             fetcher.advance(p, s);
@@ -290,9 +290,9 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks) product_kernel(Pr
         for (int j = 0; j < Tile::warp_n / 8; ++j) {
             LATENT_UNROLL
             for (int half = 0; half < 2; ++half) {
-                float * to =
-                    result + (warp_m + i * 16 + half * 8 + lane / 4) * Tile::result_stride + warp_n + j * 8 + lane % 4 * 2;
-                to[0] = sums[i][j][half * 2], to[1] = sums[i][j][half * 2 + 1];
+                float * const row = result + (warp_m + i * 16 + half * 8 + lane / 4) * Tile::result_stride;
+                const int column = result_column(warp_n + j * 8 + lane % 4 * 2);
+                store_shared(row + column, sums[i][j][half * 2], sums[i][j][half * 2 + 1]);
             }
         }
     }
@@ -309,7 +309,7 @@ __global__ void __launch_bounds__(256) join_kernel(ProductArgs p) {
     const int m = static_cast<int>(at / (p.columns / 8)), column = static_cast<int>(at % (p.columns / 8)) * 8;
     float v[8] = {}, more[8];
     for (int split = 0; split < p.splits; ++split) {
-        load8(p.partial + (static_cast<size_t>(split) * p.m + m) * p.columns + column, more);
+        load_halves(p.partial + (static_cast<size_t>(split) * p.m + m) * p.columns, p.columns, column, more);
         LATENT_UNROLL
         for (int i = 0; i < 8; ++i) v[i] += more[i];
     }

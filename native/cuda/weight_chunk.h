@@ -12,35 +12,63 @@ template <typename T, bool spatial>
 struct WeightChunk<T, WeightKind::plain, spatial> {
     Chunk raw;
     LATENT_DEVICE void fetch(const WeightView & w, int row, int tap, int channel) {
-        const size_t at = (static_cast<size_t>(row) * w.taps + tap) * w.in + channel;
-        raw = load(reinterpret_cast<const Chunk *>(static_cast<const T *>(w.data) + at));
+        const T * const first = static_cast<const T *>(w.data) + tap * w.in + channel;
+        raw = load(reinterpret_cast<const Chunk *>(row_at(first, row, w.taps * w.in * 2)));
     }
-    LATENT_DEVICE void values(float * v) const { unpack<T>(raw, v); }
+    LATENT_DEVICE void values(const WeightView &, int, int, int, float * v) const { unpack<T>(raw, v); }
 };
 
-/// The group of 32 of the weight at (channel, tap); groups follow the stored order, taps innermost.
-template <bool spatial>
-LATENT_DEVICE int group_of(const WeightView & w, int tap, int channel) {
-    return spatial ? (channel * w.taps + tap) >> 5 : channel >> 5;
-}
+/// Scales of groups of 32 for eight channels of a tap. Groups follow the stored order, taps innermost, so that with up to nine
+/// taps these channels lie in three groups that follow each other, and without taps in one.
+template <typename Scale, bool spatial>
+struct GroupScales {
+    static constexpr int count = spatial ? 3 : 1, most_taps = 9;
+    Scale ahead[count];
 
-struct alignas(8) Pair {
-    uint32_t word[2];
+    LATENT_DEVICE static const Scale * row_of(const WeightView & w, int row) {
+        return row_at(static_cast<const Scale *>(w.scales), row, w.groups * static_cast<int>(sizeof(Scale)));
+    }
+    LATENT_DEVICE static int element(const WeightView & w, int tap, int channel) {
+        return spatial ? channel * w.taps + tap : channel;
+    }
+    LATENT_DEVICE void fetch(const WeightView & w, int row, int tap, int channel) {
+        const Scale * const scales = row_of(w, row);
+        const int first = element(w, tap, channel) >> 5;
+        LATENT_UNROLL
+        for (int i = 0; i < count; ++i) ahead[i] = load(scales + (first + i < w.groups ? first + i : w.groups - 1));
+    }
+    /// Those of eight channels, or one for all.
+    LATENT_DEVICE void all(const WeightView & w, int row, int tap, int channel, Scale * to) const {
+        if constexpr (!spatial) {
+            to[0] = ahead[0];
+        } else if (w.taps > most_taps) {
+            const Scale * const scales = row_of(w, row);
+            LATENT_UNROLL
+            for (int i = 0; i < 8; ++i) to[i] = load(scales + (element(w, tap, channel + i) >> 5));
+        } else {
+            const int first = element(w, tap, channel) & 31;
+            LATENT_UNROLL
+            for (int i = 0; i < 8; ++i) {
+                const int away = first + i * w.taps;
+                const Scale later = away < 64 ? ahead[1] : ahead[2];
+                to[i] = away < 32 ? ahead[0] : later;
+            }
+        }
+    }
 };
 
 template <typename T, bool spatial>
 struct WeightChunk<T, WeightKind::int8, spatial> {
-    static constexpr int kScales = spatial ? 8 : 1;
     Pair raw;
-    f16 scale[kScales];
+    GroupScales<f16, spatial> scales;
     LATENT_DEVICE void fetch(const WeightView & w, int row, int tap, int channel) {
-        const size_t at = (static_cast<size_t>(row) * w.taps + tap) * w.in + channel;
-        raw = load(reinterpret_cast<const Pair *>(static_cast<const int8_t *>(w.data) + at));
-        const f16 * scales = static_cast<const f16 *>(w.scales) + static_cast<size_t>(row) * w.groups;
-        LATENT_UNROLL
-        for (int i = 0; i < kScales; ++i) scale[i] = load(scales + group_of<spatial>(w, tap, channel + i));
+        const int8_t * const first = static_cast<const int8_t *>(w.data) + tap * w.in + channel;
+        raw = load(reinterpret_cast<const Pair *>(row_at(first, row, w.taps * w.in)));
+        scales.fetch(w, row, tap, channel);
     }
-    LATENT_DEVICE void values(float * v) const {
+    LATENT_DEVICE void values(const WeightView & w, int row, int tap, int channel, float * v) const {
+        f16 scale[spatial ? 8 : 1];
+        scales.all(w, row, tap, channel, scale);
         LATENT_UNROLL
         for (int i = 0; i < 8; ++i) {
             const auto q = static_cast<int8_t>(raw.word[i / 4] >> (i % 4 * 8) & 0xffu);
@@ -51,17 +79,16 @@ struct WeightChunk<T, WeightKind::int8, spatial> {
 
 template <typename T, bool spatial>
 struct WeightChunk<T, WeightKind::int4, spatial> {
-    static constexpr int kScales = spatial ? 8 : 1;
     uint32_t raw;
-    uint32_t scale[kScales];
+    GroupScales<uint32_t, spatial> scales;
     LATENT_DEVICE void fetch(const WeightView & w, int row, int tap, int channel) {
-        const size_t at = (static_cast<size_t>(row) * w.taps + tap) * w.in + channel;
-        raw = load(reinterpret_cast<const uint32_t *>(static_cast<const uint8_t *>(w.data) + at / 2));
-        const uint32_t * scales = static_cast<const uint32_t *>(w.scales) + static_cast<size_t>(row) * w.groups;
-        LATENT_UNROLL
-        for (int i = 0; i < kScales; ++i) scale[i] = load(scales + group_of<spatial>(w, tap, channel + i));
+        const uint8_t * const first = static_cast<const uint8_t *>(w.data) + (tap * w.in + channel) / 2;
+        raw = load(reinterpret_cast<const uint32_t *>(row_at(first, row, w.taps * w.in / 2)));
+        scales.fetch(w, row, tap, channel);
     }
-    LATENT_DEVICE void values(float * v) const {
+    LATENT_DEVICE void values(const WeightView & w, int row, int tap, int channel, float * v) const {
+        uint32_t scale[spatial ? 8 : 1];
+        scales.all(w, row, tap, channel, scale);
         LATENT_UNROLL
         for (int i = 0; i < 8; ++i) {
             const uint32_t s = scale[spatial ? i : 0];
