@@ -43,12 +43,18 @@ LATENT_DEVICE const T * eight_of(const GroupNormArgs & p, size_t pixel, int chan
                           : static_cast<const T *>(p.x2) + pixel * p.c2 + channel - p.c1;
 }
 
+/// The place of a channel's moments in shared memory, [rows][8][eights]: threads, which have eight channels each, write side by
+/// side. An odd number of eights puts neighbouring channels into different banks.
+LATENT_DEVICE int found_place(int row, int channel, int stride) {
+    return (row * 8 + channel % 8) * (stride / 8 | 1) + channel / 8;
+}
+
 /// One block per slice of an image. Each thread handles eight channels; sums are relative to the first value, so that a mean far
 /// from zero costs no precision.
 template <typename T>
 __global__ void __launch_bounds__(kNormThreads) group_moments_kernel(GroupNormArgs p) {
     LATENT_SHARED(shared);
-    float * const found = reinterpret_cast<float *>(shared);  // [rows][channels][2]
+    float * const found = reinterpret_cast<float *>(shared);  // by found_place(), mean and sum of squared distances
     const int slice = static_cast<int>(blockIdx.x), image = static_cast<int>(blockIdx.y), thread = threadIdx.x;
     const int stride = p.c1 + p.c2, eights = stride / 8;
     const int across = eights < kNormThreads ? eights : kNormThreads, rows = kNormThreads / across;
@@ -70,10 +76,9 @@ __global__ void __launch_bounds__(kNormThreads) group_moments_kernel(GroupNormAr
         }
         LATENT_UNROLL
         for (int i = 0; i < 8; ++i) {
-            float * to = found + (static_cast<size_t>(row) * stride + eight * 8 + i) * 2;
             const float mean = count ? sum[i] / static_cast<float>(count) : 0.0f;
-            to[0] = count ? origin[i] + mean : 0.0f;
-            to[1] = count ? squares[i] - sum[i] * mean : 0.0f;
+            store_shared(found + found_place(row, eight * 8 + i, stride) * 2, count ? origin[i] + mean : 0.0f,
+                         count ? squares[i] - sum[i] * mean : 0.0f);
         }
     }
     sync_threads();
@@ -83,7 +88,7 @@ __global__ void __launch_bounds__(kNormThreads) group_moments_kernel(GroupNormAr
         Moments m{0, 0, 0};
         for (int i = thread % 8; group < p.groups && i < rows * each; i += 8) {
             const int r = i / each, count = (last - first - r + rows - 1) / rows;
-            const float * from = found + (static_cast<size_t>(r) * stride + group * each + i % each) * 2;
+            const float * from = found + found_place(r, group * each + i % each, stride) * 2;
             if (last - first > r) m.merge(static_cast<float>(count), from[0], from[1]);
         }
         LATENT_UNROLL
@@ -128,19 +133,22 @@ __global__ void __launch_bounds__(kNormThreads) group_apply_kernel(GroupNormArgs
                 f *= s, o = o * s + p.shift[at];
             }
         }
-        factor[c] = f, offset[c] = o;
+        const int at = halves_place(stride, c);
+        factor[at] = f, offset[at] = o;
     }
     sync_threads();
     const int eights = stride / 8;
-    const size_t all = static_cast<size_t>(p.pixels) * eights;
+    const int first = static_cast<int>(blockIdx.x) * kNormThreads + thread, step = p.blocks * kNormThreads;
+    int eight = first % eights;
     LATENT_UNROLL_4
-    for (size_t at = static_cast<size_t>(blockIdx.x) * kNormThreads + thread; at < all;
-         at += static_cast<size_t>(p.blocks) * kNormThreads) {
-        const size_t pixel = static_cast<size_t>(image) * p.pixels + at / eights;
-        const int channel = static_cast<int>(at % eights) * 8;
+    for (int row = first / eights; row < p.pixels; row += step / eights) {
+        const size_t pixel = static_cast<size_t>(image) * p.pixels + row;
+        const int channel = eight * 8;
+        eight += step % eights;
+        if (eight >= eights) eight -= eights, ++row;
         float v[8], f[8], o[8];
         load8(eight_of<T>(p, pixel, channel), v);
-        load8(factor + channel, f), load8(offset + channel, o);
+        load_halves(factor, stride, channel, f), load_halves(offset, stride, channel, o);
         LATENT_UNROLL
         for (int i = 0; i < 8; ++i) v[i] = activate(v[i] * f[i] + o[i], p.activation);
         store8(static_cast<T *>(p.y) + pixel * stride + channel, v);
@@ -161,27 +169,27 @@ __global__ void __launch_bounds__(kNormThreads) layer_norm_kernel(LayerNormArgs 
     const int lane = threadIdx.x % 32;
     const T * x = static_cast<const T *>(p.x) + static_cast<size_t>(row) * p.stride;
     T * y = static_cast<T *>(p.y) + static_cast<size_t>(row) * p.stride;
-    float v[8], w[8], b[8], sum = 0, squares = 0;
-    for (int at = lane * 8; at < p.dim; at += 256) {
-        load8(x + at, v);
+    float v[4], w[4], b[4], sum = 0, squares = 0;
+    for (int at = lane * 4; at < p.dim; at += 128) {
+        load4(x + at, v);
         LATENT_UNROLL
-        for (int i = 0; i < 8; ++i) sum += v[i];  // padding is 0
+        for (int i = 0; i < 4; ++i) sum += v[i];  // padding is 0
     }
     const float mean = warp_sum(sum) / static_cast<float>(p.dim);
-    for (int at = lane * 8; at < p.dim; at += 256) {
-        load8(x + at, v);
+    for (int at = lane * 4; at < p.dim; at += 128) {
+        load4(x + at, v);
         LATENT_UNROLL
-        for (int i = 0; i < 8; ++i) {
+        for (int i = 0; i < 4; ++i) {
             const float away = at + i < p.dim ? v[i] - mean : 0.0f;
             squares += away * away;
         }
     }
     const float scale = rsqrt_approx(warp_sum(squares) / static_cast<float>(p.dim) + p.eps);
-    for (int at = lane * 8; at < p.dim; at += 256) {
-        load8(x + at, v), load8(p.weight + at, w), load8(p.bias + at, b);
+    for (int at = lane * 4; at < (p.dim + 7) / 8 * 8; at += 128) {
+        load4(x + at, v), load4(p.weight + at, w), load4(p.bias + at, b);
         LATENT_UNROLL
-        for (int i = 0; i < 8; ++i) v[i] = (v[i] - mean) * scale * w[i] + b[i];
-        store8(y + at, v);
+        for (int i = 0; i < 4; ++i) v[i] = (v[i] - mean) * scale * w[i] + b[i];
+        store4(y + at, v);
     }
 }
 
@@ -206,7 +214,7 @@ template <typename T>
 void group_norm(const GroupNormArgs & p, cudaStream_t stream) {
     const size_t stride = static_cast<size_t>(p.c1 + p.c2);
     launch(group_moments_kernel<T>, dim3(static_cast<unsigned>(p.slices), static_cast<unsigned>(p.batch)), kNormThreads,
-           static_cast<size_t>(moments_rows(p)) * stride * 8, stream, p);
+           static_cast<size_t>(moments_rows(p)) * (stride / 8 | 1) * 64, stream, p);
     launch(group_apply_kernel<T>, dim3(static_cast<unsigned>(p.blocks), static_cast<unsigned>(p.batch)), kNormThreads,
            (stride * 2 + static_cast<size_t>(p.groups) * 2) * sizeof(float), stream, p);
 }
