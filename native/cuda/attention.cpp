@@ -6,14 +6,37 @@ namespace {
 constexpr int kHeadWarps = 4, kHeadThreads = 32 * kHeadWarps;
 constexpr float kNever = -1e30f;  // a masked score; finite, so that differences are finite
 
-/// Copies rows of one head to shared memory, in rows of `stride`; elements beyond `rows` or `dim` become 0.
+/// Rows of a head in shared memory, of `Values` numbers. Neither eight rows that ldmatrix reads nor eight neighbours that are
+/// copied share banks: rows of whole 128 bytes are a sixteenth longer, in others, eights of columns change places by the row.
+template <int Values>
+struct HeadRows {
+    static constexpr int eights = Values / 8, swaps = eights % 8 == 0 ? 1 : eights % 4 == 0 ? 4 : 2;
+    static constexpr int stride = swaps == 1 ? Values + 8 : Values;
+    static_assert(eights % 2 == 0, "of whole sixteens");
+    LATENT_DEVICE static int place(int row, int eight) { return row * stride + (eight ^ (row / (8 / swaps) & (swaps - 1))) * 8; }
+    /// From a place in the first two eights to the one 16 `d` columns on.
+    LATENT_DEVICE static int across(int place, int d) {
+        return swaps == 4 ? (place ^ (d % 2 * 16)) + d / 2 * 32 : place + d * 16;
+    }
+};
+
+/// Copies eight numbers of a row, or zeros.
 template <typename T>
-LATENT_DEVICE void fetch_rows(T * to, int stride, int values, int count, const T * from, int from_stride, int rows, int dim) {
-    const int eights = values / 8;
-    for (int i = threadIdx.x; i < count * eights; i += kHeadThreads) {
-        const int row = i / eights, column = i % eights * 8;
-        const bool valid = row < rows && column < dim;
-        cp_async16(to + row * stride + column, valid ? from + static_cast<size_t>(row) * from_stride + column : from, valid);
+LATENT_DEVICE void fetch_eight(T * to, const T * from, int stride, int row, int eight, int rows, int dim) {
+    const bool valid = row < rows && eight * 8 < dim;
+    cp_async16(to, from + (valid ? row * stride + eight * 8 : 0), valid);
+}
+
+/// Copies rows of one head to shared memory; elements beyond `rows` or `dim` become 0.
+template <int values, int count, typename T>
+LATENT_DEVICE void fetch_rows(int thread, T * to, const T * from, int stride, int rows, int dim) {
+    using Rows = HeadRows<values>;
+    static_assert(count * Rows::eights % kHeadThreads == 0, "each thread copies as much");
+    LATENT_UNROLL
+    for (int n = 0; n < count * Rows::eights / kHeadThreads; ++n) {
+        const auto i = static_cast<unsigned>(thread + n * kHeadThreads);
+        const int row = static_cast<int>(i / Rows::eights), eight = static_cast<int>(i % Rows::eights);
+        fetch_eight(to + Rows::place(row, eight), from, stride, row, eight, rows, dim);
     }
 }
 
@@ -97,18 +120,46 @@ LATENT_DEVICE void write_rows(const AttentionArgs & p, const float (*o)[4], cons
     }
 }
 
+/// Sixteen rows of results to rows of shared memory.
+template <typename T, int values, int tiles>
+LATENT_DEVICE void keep_results(T * rows, const float (*o)[4], const RunningSoftmax & soft) {
+    const int lane = threadIdx.x % 32;
+    LATENT_UNROLL
+    for (int half = 0; half < 2; ++half) {
+        const float share = 1.0f / soft.total(half);
+        LATENT_UNROLL
+        for (int j = 0; j < tiles; ++j)
+            store(reinterpret_cast<uint32_t *>(rows + HeadRows<values>::place(half * 8 + lane / 4, j) + lane % 4 * 2),
+                  pack<T>(o[j][half * 2] * share, o[j][half * 2 + 1] * share));
+    }
+}
+
+/// From there to memory, 16 bytes at a time, as far as there are rows.
+template <int values, int count, typename T>
+LATENT_DEVICE void write_results(T * to, int stride, const T * from, int rows, int dim) {
+    using Rows = HeadRows<values>;
+    LATENT_UNROLL
+    for (int n = 0; n < count * Rows::eights / kHeadThreads; ++n) {
+        const unsigned i = threadIdx.x + static_cast<unsigned>(n * kHeadThreads);
+        const int row = static_cast<int>(i / Rows::eights), eight = static_cast<int>(i % Rows::eights);
+        if (row < rows && eight * 8 < dim)
+            store_global(to + row * stride + eight * 8, load(reinterpret_cast<const Chunk *>(from + Rows::place(row, eight))));
+    }
+}
+
 /// Heads of width up to `Dim`. A warp handles `Rows` times sixteen queries; tiles of `Keys` keys and values are loaded one tile
-/// ahead.
-template <int Dim, int Rows, int Keys>
+/// ahead. `Blocks`: per multiprocessor, for the registers.
+template <int Dim, int Rows, int Keys, int Blocks>
 struct HeadShape {
-    static constexpr int dim = Dim, rows = Rows, keys = Keys;
+    static constexpr int dim = (Dim + 15) / 16 * 16, tiles = Dim / 8;  // of sums of products, and of results
+    static constexpr int rows = Rows, keys = Keys, blocks = Blocks;
     static constexpr int queries = kHeadWarps * Rows * 16;
-    static constexpr int stride = Dim + 8;  // an odd number of sixteen bytes: rows lie in different banks
+    static constexpr int stride = HeadRows<dim>::stride;
     static constexpr int shared_bytes = (queries + 4 * Keys) * stride * 2;
 };
 
 template <typename T, typename Shape>
-__global__ void __launch_bounds__(kHeadThreads) attention_kernel(AttentionArgs p) {
+__global__ void __launch_bounds__(kHeadThreads, Shape::blocks) attention_kernel(AttentionArgs p) {
     LATENT_SHARED(shared);
     T * const qs = reinterpret_cast<T *>(shared);
     T * const ks = qs + Shape::queries * Shape::stride;  // two tiles
@@ -123,12 +174,14 @@ __global__ void __launch_bounds__(kHeadThreads) attention_kernel(AttentionArgs p
     const int tiles = (seen + Shape::keys - 1) / Shape::keys;
 
     const auto fetch = [&](int tile) {
+        // Of wider heads, more is in registers already.
+        const int thread = Shape::dim < 64 ? static_cast<int>(threadIdx.x) : kept_inside(threadIdx.x);
         const size_t key = static_cast<size_t>(tile) * Shape::keys;
         const int left = p.keys - tile * Shape::keys, at = tile % 2 * Shape::keys * Shape::stride;
-        fetch_rows(ks + at, Shape::stride, Shape::dim, Shape::keys, k + key * p.k_stride, p.k_stride, left, p.dim);
-        fetch_rows(vs + at, Shape::stride, Shape::dim, Shape::keys, v + key * p.v_stride, p.v_stride, left, p.dim);
+        fetch_rows<Shape::dim, Shape::keys>(thread, ks + at, k + key * p.k_stride, p.k_stride, left, p.dim);
+        fetch_rows<Shape::dim, Shape::keys>(thread, vs + at, v + key * p.v_stride, p.v_stride, left, p.dim);
     };
-    fetch_rows(qs, Shape::stride, Shape::dim, Shape::queries, q, p.q_stride, p.queries - first_query, p.dim);
+    fetch_rows<Shape::dim, Shape::queries>(threadIdx.x, qs, q, p.q_stride, p.queries - first_query, p.dim);
     fetch(0);
     cp_async_commit();
     cp_async_wait<0>();
@@ -136,13 +189,16 @@ __global__ void __launch_bounds__(kHeadThreads) attention_kernel(AttentionArgs p
 
     uint32_t fq[Shape::rows][Shape::dim / 16][4];
     const int warp_row = warp * Shape::rows * 16;
+    using Rows = HeadRows<Shape::dim>;
+    // This thread's row of ldmatrix: of queries and values, and of keys.
+    const int value_place = Rows::place(lane % 16, lane / 16), key_place = Rows::place(lane / 16 * 8 + lane % 8, lane / 8 % 2);
     LATENT_UNROLL
     for (int r = 0; r < Shape::rows; ++r) {
         LATENT_UNROLL
         for (int d = 0; d < Shape::dim / 16; ++d)
-            ldmatrix_x4(fq[r][d], qs + (warp_row + r * 16 + lane % 16) * Shape::stride + d * 16 + lane / 16 * 8);
+            ldmatrix_x4(fq[r][d], qs + (warp_row + r * 16) * Shape::stride + Rows::across(value_place, d));
     }
-    float o[Shape::rows][Shape::dim / 8][4] = {};
+    float o[Shape::rows][Shape::tiles][4] = {};
     RunningSoftmax soft[Shape::rows];
     const float scale = p.scale * kLog2e;
 
@@ -161,7 +217,7 @@ __global__ void __launch_bounds__(kHeadThreads) attention_kernel(AttentionArgs p
             LATENT_UNROLL
             for (int j = 0; j < Shape::keys / 16; ++j) {
                 uint32_t fk[4];
-                ldmatrix_x4(fk, kt + (j * 16 + lane / 16 * 8 + lane % 8) * Shape::stride + d * 16 + lane / 8 % 2 * 8);
+                ldmatrix_x4(fk, kt + j * 16 * Shape::stride + Rows::across(key_place, d));
                 LATENT_UNROLL
                 for (int r = 0; r < Shape::rows; ++r) {
                     mma(T{}, s[r][2 * j], fq[r][d], fk);
@@ -178,7 +234,7 @@ __global__ void __launch_bounds__(kHeadThreads) attention_kernel(AttentionArgs p
             float shrink[2];
             soft[r].template take<Shape::keys / 8>(s[r], scale, shrink);
             LATENT_UNROLL
-            for (int j = 0; j < Shape::dim / 8; ++j) {
+            for (int j = 0; j < Shape::tiles; ++j) {
                 o[r][j][0] *= shrink[0], o[r][j][1] *= shrink[0];
                 o[r][j][2] *= shrink[1], o[r][j][3] *= shrink[1];
             }
@@ -191,25 +247,29 @@ __global__ void __launch_bounds__(kHeadThreads) attention_kernel(AttentionArgs p
             LATENT_UNROLL
             for (int d = 0; d < Shape::dim / 16; ++d) {
                 uint32_t fv[4];
-                ldmatrix_x4_trans(fv, vt + (j * 16 + lane % 16) * Shape::stride + d * 16 + lane / 16 * 8);
+                ldmatrix_x4_trans(fv, vt + j * 16 * Shape::stride + Rows::across(value_place, d));
                 LATENT_UNROLL
                 for (int r = 0; r < Shape::rows; ++r) {
                     mma(T{}, o[r][2 * d], weights[r], fv);
-                    mma(T{}, o[r][2 * d + 1], weights[r], fv + 2);
+                    if (2 * d + 1 < Shape::tiles) mma(T{}, o[r][2 * d + 1], weights[r], fv + 2);
                 }
             }
         }
     }
-    T * y = static_cast<T *>(p.y) + image * p.queries * p.y_stride + head * p.dim;
+    sync_threads();  // the results take the place of the queries
     LATENT_UNROLL
     for (int r = 0; r < Shape::rows; ++r)
-        write_rows<T, Shape::dim / 8>(p, o[r], soft[r], y, first_query + warp_row + r * 16 + lane / 4, 0, p.dim);
+        keep_results<T, Shape::dim, Shape::tiles>(qs + (warp_row + r * 16) * Shape::stride, o[r], soft[r]);
+    sync_threads();
+    T * const y = static_cast<T *>(p.y) + (image * p.queries + first_query) * p.y_stride + head * p.dim;
+    write_results<Shape::dim, Shape::queries>(y, p.y_stride, qs, p.queries - first_query, p.dim);
 }
 
 // ---- wide heads: 64 queries in shared memory, keys in pieces of 64 of a head, values in slices of 128, a block for each -----
 
 constexpr int kWideQueries = 64, kWideKeys = 32, kWidePiece = 64, kWideSlice = 128;
-constexpr int kPieceStride = kWidePiece + 8, kSliceStride = kWideSlice + 8;
+constexpr int kPieceStride = HeadRows<kWidePiece>::stride, kSliceStride = HeadRows<kWideSlice>::stride;
+static_assert(HeadRows<kWidePiece>::swaps == 1 && HeadRows<kWideSlice>::swaps == 1, "places in a row follow each other");
 
 int wide_shared_bytes(int dim) {
     const int padded = (dim + kWidePiece - 1) / kWidePiece * kWidePiece;
@@ -236,11 +296,14 @@ __global__ void __launch_bounds__(kHeadThreads) wide_attention_kernel(AttentionA
 
     const auto fetch_keys = [&](int step) {
         const int tile = step / pieces, piece = step % pieces * kWidePiece;
-        fetch_rows(ks + step % 2 * kWideKeys * kPieceStride, kPieceStride, kWidePiece, kWideKeys,
-                   k + static_cast<size_t>(tile) * kWideKeys * p.k_stride + piece, p.k_stride, p.keys - tile * kWideKeys,
-                   p.dim - piece);
+        fetch_rows<kWidePiece, kWideKeys>(threadIdx.x, ks + step % 2 * kWideKeys * kPieceStride,
+                                          k + static_cast<size_t>(tile) * kWideKeys * p.k_stride + piece, p.k_stride,
+                                          p.keys - tile * kWideKeys, p.dim - piece);
     };
-    fetch_rows(qs, q_row, pieces * kWidePiece, kWideQueries, q, p.q_stride, p.queries - first_query, p.dim);
+    for (int i = threadIdx.x; i < kWideQueries * pieces * 8; i += kHeadThreads) {
+        const int row = i / (pieces * 8), eight = i % (pieces * 8);
+        fetch_eight(qs + row * q_row + eight * 8, q, p.q_stride, row, eight, p.queries - first_query, p.dim);
+    }
     fetch_keys(0);
     cp_async_commit();
 
@@ -254,8 +317,8 @@ __global__ void __launch_bounds__(kHeadThreads) wide_attention_kernel(AttentionA
         if (step + 1 < steps) fetch_keys(step + 1);
         // The previous tile's values are no longer needed; the new ones are ready at the next step.
         if (piece == 0)
-            fetch_rows(vs, kSliceStride, kWideSlice, kWideKeys, v + static_cast<size_t>(first_key) * p.v_stride, p.v_stride,
-                       p.keys - first_key, p.dim - slice);
+            fetch_rows<kWideSlice, kWideKeys>(threadIdx.x, vs, v + static_cast<size_t>(first_key) * p.v_stride, p.v_stride,
+                                              p.keys - first_key, p.dim - slice);
         cp_async_commit();
         const T * kt = ks + step % 2 * kWideKeys * kPieceStride;
         LATENT_UNROLL
@@ -309,13 +372,14 @@ void launch_heads(const AttentionArgs & p, cudaStream_t stream) {
 
 template <typename T>
 void attention(const AttentionArgs & p, cudaStream_t stream) {
-    if (p.dim <= 32) return launch_heads<T, HeadShape<32, 2, 64>>(p, stream);
-    if (p.dim <= 48) return launch_heads<T, HeadShape<48, 2, 64>>(p, stream);
-    if (p.dim <= 64) return launch_heads<T, HeadShape<64, 2, 64>>(p, stream);
-    if (p.dim <= 80) return launch_heads<T, HeadShape<80, 1, 64>>(p, stream);
-    if (p.dim <= 96) return launch_heads<T, HeadShape<96, 1, 64>>(p, stream);
-    if (p.dim <= 128) return launch_heads<T, HeadShape<128, 1, 32>>(p, stream);
-    if (p.dim <= 160) return launch_heads<T, HeadShape<160, 1, 32>>(p, stream);
+    if (p.dim <= 32) return launch_heads<T, HeadShape<32, 2, 64, 3>>(p, stream);
+    if (p.dim <= 40) return launch_heads<T, HeadShape<40, 2, 64, 2>>(p, stream);
+    if (p.dim <= 48) return launch_heads<T, HeadShape<48, 2, 64, 2>>(p, stream);
+    if (p.dim <= 64) return launch_heads<T, HeadShape<64, 2, 64, 2>>(p, stream);
+    if (p.dim <= 80) return launch_heads<T, HeadShape<80, 1, 64, 3>>(p, stream);
+    if (p.dim <= 96) return launch_heads<T, HeadShape<96, 1, 64, 2>>(p, stream);
+    if (p.dim <= 128) return launch_heads<T, HeadShape<128, 1, 32, 3>>(p, stream);
+    if (p.dim <= 160) return launch_heads<T, HeadShape<160, 1, 32, 2>>(p, stream);
     const int slices = (p.dim + kWideSlice - 1) / kWideSlice;
     const dim3 grid(static_cast<unsigned>((p.queries + kWideQueries - 1) / kWideQueries), static_cast<unsigned>(p.heads * slices),
                     static_cast<unsigned>(p.batch));
