@@ -20,48 +20,6 @@ uint64_t value(const Warp & warp, int slot, size_t lane) {
     return warp.registers[static_cast<size_t>(slot)][lane];
 }
 
-/// Accesses of the lanes of a warp: `bytes` at the address of each lane of the mask.
-struct Access {
-    std::array<uint64_t, kLanes> at = {};
-    uint32_t mask = 0;
-    uint64_t bytes = 0;
-
-    /// Wavefronts: in each, a bank gives one word. Lanes are served together as far as they have at most 128 bytes.
-    void count_shared(Count & to) const {
-        const size_t together = bytes <= 4 ? kLanes : 128 / bytes;
-        for (size_t first = 0; first < kLanes; first += together) {
-            std::vector<uint64_t> words;
-            for (size_t lane = first; lane < first + together; ++lane) {
-                for (uint64_t n = 0; mask >> lane & 1 && n < bytes; n += 4) words.push_back((at[lane] + n) / 4);
-            }
-            if (words.empty()) continue;
-            std::sort(words.begin(), words.end());
-            words.erase(std::unique(words.begin(), words.end()), words.end());
-            std::array<uint64_t, 32> of_bank = {};
-            for (const uint64_t word : words) ++of_bank[word % 32];
-            to.wavefronts += *std::max_element(of_bank.begin(), of_bank.end());
-            ++to.least_fronts;
-        }
-    }
-
-    void count_global(Count & to) const {
-        std::array<uint64_t, kLanes> sorted;
-        size_t lanes = 0;
-        for (size_t lane = 0; lane < kLanes; ++lane) {
-            if (mask >> lane & 1) sorted[lanes++] = at[lane];
-        }
-        std::sort(sorted.begin(), sorted.begin() + static_cast<std::ptrdiff_t>(lanes));
-        uint64_t end = 0, touched = 0, sector = UINT64_MAX;
-        for (size_t n = 0; n < lanes; ++n) {
-            touched += sorted[n] + bytes - std::max(sorted[n], std::min(end, sorted[n] + bytes));
-            end = std::max(end, sorted[n] + bytes);
-            if (sorted[n] / 32 != sector) ++to.sectors;
-            sector = sorted[n] / 32;
-        }
-        to.least_sectors += (touched + 31) / 32;
-    }
-};
-
 double ratio(uint64_t needed, uint64_t least) {
     return least ? static_cast<double>(needed) / static_cast<double>(least) : 1.0;
 }
@@ -128,6 +86,41 @@ Kind kind_of(const std::string & mnemonic) {
     if (begins("bar.") || begins("cp.async.")) return Kind::barrier;
     if (begins("mov.") || begins("ld.param.") || begins("cvta.")) return Kind::move;
     return mnemonic.find("f32") != std::string::npos ? Kind::real : Kind::integer;
+}
+
+/// Wavefronts: in each, a bank gives one word. Lanes are served together as far as they have at most 128 bytes.
+void Access::count_shared(Count & to) const {
+    const size_t together = bytes <= 4 ? kLanes : 128 / bytes;
+    for (size_t first = 0; first < kLanes; first += together) {
+        std::vector<uint64_t> words;
+        for (size_t lane = first; lane < first + together; ++lane) {
+            for (uint64_t n = 0; mask >> lane & 1 && n < bytes; n += 4) words.push_back((at[lane] + n) / 4);
+        }
+        if (words.empty()) continue;
+        std::sort(words.begin(), words.end());
+        words.erase(std::unique(words.begin(), words.end()), words.end());
+        std::array<uint64_t, 32> of_bank = {};
+        for (const uint64_t word : words) ++of_bank[word % 32];
+        to.wavefronts += *std::max_element(of_bank.begin(), of_bank.end());
+        ++to.least_fronts;
+    }
+}
+
+void Access::count_global(Count & to) const {
+    std::array<uint64_t, kLanes> sorted;
+    size_t lanes = 0;
+    for (size_t lane = 0; lane < kLanes; ++lane) {
+        if (mask >> lane & 1) sorted[lanes++] = at[lane];
+    }
+    std::sort(sorted.begin(), sorted.begin() + static_cast<std::ptrdiff_t>(lanes));
+    uint64_t end = 0, touched = 0, sector = UINT64_MAX;
+    for (size_t n = 0; n < lanes; ++n) {
+        touched += sorted[n] + bytes - std::max(sorted[n], std::min(end, sorted[n] + bytes));
+        end = std::max(end, sorted[n] + bytes);
+        if (sorted[n] / 32 != sector) ++to.sectors;
+        sector = sorted[n] / 32;
+    }
+    to.least_sectors += (touched + 31) / 32;
 }
 
 void Count::add(const Count & more) {

@@ -18,6 +18,16 @@ struct Count {
     void add(const Count & more);
 };
 
+/// Accesses of the lanes of a warp in one instruction.
+struct Access {
+    std::array<uint64_t, kLanes> at = {};  // addresses
+    uint32_t mask = 0;                     // of the lanes that have one
+    uint64_t bytes = 0;                    // of each lane
+
+    void count_shared(Count & to) const;
+    void count_global(Count & to) const;
+};
+
 class Counts {
 public:
     explicit Counts(const Kernel & kernel) : kernel_(&kernel), of_(kernel.code.size()) {}
