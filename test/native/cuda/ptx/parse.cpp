@@ -130,7 +130,10 @@ public:
         for (const auto & [name, slot] : names_) {
             if (begins(name, "%p") && written_.count(slot) == 0) fail("a predicate that nothing sets: " + name);
         }
-        if (kernel_.code.empty() || kernel_.code.back().flow != Flow::leave) fail("a kernel that does not end");
+        const auto goes_on = [](const Instruction & i) {
+            return i.guard >= 0 || (i.flow != Flow::leave && i.flow != Flow::branch);
+        };
+        if (kernel_.code.empty() || goes_on(kernel_.code.back())) fail("a kernel that does not end");
     }
 
 private:
