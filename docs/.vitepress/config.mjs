@@ -54,6 +54,7 @@ const guides = [
   group(
     'Speed, memory, quality',
     ['Performance', 'performance'],
+    ['GPU performance', 'gpu-performance'],
     ['Memory', 'memory'],
     ['Precision', 'precision'],
     ['Quality', 'quality'],
