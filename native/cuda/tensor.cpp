@@ -32,9 +32,9 @@ Tensor::Tensor(Device & device, const latent_cuda_tensor_desc & desc) : device_(
         throw Failure(LATENT_CUDA_UNSUPPORTED, "No kernel reads type " + std::to_string(desc.type) + " in role " +
                                                    std::to_string(desc.role) + ": convert it to BF16");
     }
-    const int64_t most = INT32_MAX / 2;
+    const int64_t most = INT32_MAX / 2, most_in = most / (kMostKernel * kMostKernel) - 7;  // bytes of a padded row fit an int
     const bool square = desc.role == LATENT_CUDA_MATRIX ? desc.kernel >= 1 && desc.kernel <= kMostKernel : desc.kernel == 1;
-    if (desc.out < 1 || desc.in < 1 || desc.out > most || desc.in > most / (kMostKernel * kMostKernel) || !square ||
+    if (desc.out < 1 || desc.in < 1 || desc.out > most || desc.in > most_in || !square ||
         desc.out * desc.in > kMostElements / (desc.kernel * desc.kernel) || (desc.role == LATENT_CUDA_VECTOR && desc.in != 1)) {
         invalid("A tensor of " + shape_of(desc) + " has an invalid shape");
     }
