@@ -81,7 +81,9 @@ function runTests(capability, build) {
   mkdirSync(ptx, { recursive: true })
   const tests = path.join(root, 'test', 'native', 'cuda')
   const include = ['-DLATENT_PTX_FOR_HOST', `-I${tests}`, `-I${path.join(root, 'test', 'native')}`]
-  for (const file of [...sourcesIn(folder), ...sourcesIn(tests)])
+  // All tests, since test_cuda_device is compiled by nvcc too.
+  const all = readdirSync(tests).filter((name) => name.endsWith('.cpp'))
+  for (const file of [...sourcesIn(folder), ...all.map((name) => path.join(tests, name))])
     compile(file, [`-arch=sm_${capability}`, ...include, '-ptx', '-o', path.join(ptx, `${path.basename(file, '.cpp')}.ptx`)])
   const none = path.join(ptx, 'none')
   mkdirSync(none)

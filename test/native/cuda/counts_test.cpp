@@ -1,6 +1,6 @@
 #include "check.h"
 
-#ifdef __linux__  // where kernels can be run as PTX
+#if defined(__linux__) && !defined(__CUDACC__)  // where kernels are run as PTX
 
 #include "ptx/counts.h"
 
