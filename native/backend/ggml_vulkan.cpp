@@ -3,11 +3,13 @@
 
 #include <set>
 
-#include "backend/ggml_vulkan.h"
+#include "backend/backend_start.h"
 
 namespace latent::backend {
 
-void keep_ggml_devices() {
+// ggml's static destructor destroys devices: half opened ones abort in the loader, and on Windows the driver may have been
+// unloaded before.
+void keep_devices() {
     static auto & kept = *new std::set<vk_device>();  // never destroyed, so the last reference is never given up
     for (const vk_device & device : vk_instance.devices) {
         if (device) kept.insert(device);

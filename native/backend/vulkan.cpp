@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "backend/backend_start.h"
-#include "backend/ggml_vulkan.h"
 #include "backend/vulkan_loader.h"
 
 namespace latent::backend {
@@ -109,10 +108,6 @@ void memory_of(ggml_backend_dev_t device, size_t * free, size_t * total) {
 
 // Allocating returns null where it fails, and freeing is not checked.
 void guard_buffers(ggml_backend_buffer_type_t) {}
-
-void keep_devices() {
-    keep_ggml_devices();
-}
 
 void forget_errors() {}
 
