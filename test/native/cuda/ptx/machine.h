@@ -90,6 +90,11 @@ struct Block {
     std::vector<Warp> warps;
     uint64_t chance = 1;
 
+    /// 31 random bits.
+    uint64_t random() {
+        chance = chance * 6364136223846793005ull + 1442695040888963407ull;
+        return chance >> 33;
+    }
     /// The memory of an address; throws if it is not that of the block.
     unsigned char * shared_at(uint64_t address, uint64_t bytes);
 };

@@ -108,8 +108,7 @@ void copy_async(Warp & warp, const Instruction & i, uint32_t mask) {
         block.shared_at(to, 16);
         auto & copies = warp.copies[static_cast<size_t>(lane)];
         copies.push_back({to, reinterpret_cast<const void *>(from), bytes, false});
-        block.chance = block.chance * 6364136223846793005ull + 1442695040888963407ull;
-        if (block.chance >> 63) perform(block, copies.back());
+        if (block.random() >> 30) perform(block, copies.back());
     }
 }
 

@@ -75,8 +75,7 @@ void run_block(const Kernel & kernel, Block & block) {
     for (size_t w = 0; w < order.size(); ++w) order[w] = w;
     for (;;) {
         for (size_t w = order.size(); w > 1; --w) {
-            block.chance = block.chance * 6364136223846793005ull + 1442695040888963407ull;
-            std::swap(order[w - 1], order[(block.chance >> 33) % w]);
+            std::swap(order[w - 1], order[block.random() % w]);
         }
         for (const size_t w : order) block.warps[w].run();
         // Each lane has ended or waits.
