@@ -33,6 +33,9 @@ TEST(devices_that_are_lost) {
         CHECK(contains(refusal(each.name), each.why) && contains(refusal(each.name), "cannot be used again"));
         tower.store.unload();
         CHECK_THROWS(tower.store.load({}), ErrorCode::device);
+        fake().deny(true);  // a lost device has no memory either
+        CHECK_THROWS(tower.store.load({}), ErrorCode::device);
+        fake().deny(false);
     }
     // Opening fails; the driver keeps what it has made of the device by then.
     for (const Case & each :
