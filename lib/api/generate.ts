@@ -11,6 +11,7 @@ import { runJob, type JobHooks } from '../native/job.js'
 import { nativeLatents } from './latents.js'
 import type { Vocabulary } from './vocabulary.js'
 import type { TinyWarnings } from './tiny-autoencoders.js'
+import type { Turn, Turns } from './turns.js'
 import { findLoras, partialWarnings, promptLoras, toLoraOptions } from './loras.js'
 import type {
   NativeAdapter,
@@ -56,6 +57,7 @@ export interface GenerateContext extends InputContext {
   /** The words of prompts with the adapters of a call. */
   vocabulary: Pick<Vocabulary, 'tokenizer' | 'reports'>
   tiny: TinyWarnings
+  turns: Turns
 }
 
 /** Everything passed to the engine except the sampling options. */
@@ -264,11 +266,20 @@ interface Settled {
   loras: readonly NativeAdapter[]
 }
 
-async function settle(context: GenerateContext, resolved: ResolvedGenerate): Promise<Settled> {
+/** Whether the inputs are read or searched, which may take long. Other calls do not wait for that. */
+function readsInputs({ start, loras, inputs }: ResolvedGenerate): boolean {
+  const { image, mask, semanticMap, depthMap, neighbours } = inputs
+  return [start, loras, image, mask, semanticMap, depthMap, neighbours].some((input) => input !== undefined)
+}
+
+/** Reads the inputs and waits until the call may be queued. */
+async function settle(context: GenerateContext, resolved: ResolvedGenerate, turn: Turn): Promise<Settled> {
   const { signal } = resolved
   signal?.throwIfAborted()
+  if (readsInputs(resolved)) turn.pass()
   const loras = await context.settleLoras(signal)
   const gathered = await gather(resolved, context, loras)
+  await turn.reached(signal)
   signal?.throwIfAborted()
   return { gathered, loras }
 }
@@ -303,17 +314,24 @@ function preparePass(context: GenerateContext, resolved: ResolvedGenerate, { gat
   }
 }
 
-async function prepare(context: GenerateContext, options: GenerateOptions | undefined): Promise<Prepared> {
+async function prepare(context: GenerateContext, options: GenerateOptions | undefined, turn: Turn): Promise<Prepared> {
   const resolved = resolveGenerate(options, context.info)
-  return preparePass(context, resolved, await settle(context, resolved))
+  return preparePass(context, resolved, await settle(context, resolved, turn))
 }
 
 /** One generate() call. */
 export async function generate(context: GenerateContext, options: GenerateOptions | undefined): Promise<GenerateResult> {
   const resolved = resolveGenerate(options, context.info)
-  if (resolved.hires !== undefined) return generateTwice(context, resolved, resolved.hires)
-  const prepared = preparePass(context, resolved, await settle(context, resolved))
-  return prepared.finish(await run(context, prepared))
+  const turn = context.turns.take()
+  try {
+    if (resolved.hires !== undefined) return await generateTwice(context, resolved, resolved.hires, turn)
+    const prepared = preparePass(context, resolved, await settle(context, resolved, turn))
+    const made = run(context, prepared)
+    turn.pass()
+    return await prepared.finish(await made)
+  } finally {
+    turn.pass()
+  }
 }
 
 function run({ native }: GenerateContext, { request, arrays, hooks }: Prepared): Promise<NativeGenerateResult> {
@@ -321,14 +339,16 @@ function run({ native }: GenerateContext, { request, arrays, hooks }: Prepared):
 }
 
 /** Both passes use one reading of the options, the inputs and the adapters. */
-async function generateTwice(context: GenerateContext, resolved: ResolvedGenerate, hires: CheckedHires): Promise<GenerateResult> {
+async function generateTwice(context: GenerateContext, resolved: ResolvedGenerate, hires: CheckedHires, turn: Turn): Promise<GenerateResult> {
   const { info } = context
   const passes = planPasses(hires, resolved, info)
   const { inLatents, first, second } = passes
   const hooks = hooksOfPasses(resolved, passes)
-  const settled = await settle(context, resolved)
+  const settled = await settle(context, resolved, turn)
   const prepared = preparePass(context, { ...resolved, ...first, ...hooks.first }, settled, inLatents ? { outputLatents: true } : {})
-  const made = await run(context, prepared)
+  const running = run(context, prepared)
+  turn.pass()
+  const made = await running
   const size = { width: second.width, height: second.height }
   const enlarged: Pick<Gathered, 'size' | 'frame' | 'start'> = {
     size,
@@ -354,8 +374,11 @@ async function generateTwice(context: GenerateContext, resolved: ResolvedGenerat
 /** Several generate() calls at once. Each settles by itself. */
 export function generateTogether(context: () => GenerateContext, calls: readonly GenerateOptions[]): Promise<GenerateResult>[] {
   if (calls.some(({ hires }) => hires !== undefined)) return calls.map(async (options) => generate(context(), options)) // two runs each
-  const prepared = calls.map(async (options) => prepare(context(), options))
-  const started = Promise.allSettled(prepared).then((all) => startTogether(context().native, all))
+  const turn = context().turns.take()
+  const prepared = calls.map(async (options) => prepare(context(), options, turn))
+  const started = Promise.allSettled(prepared)
+    .then((all) => startTogether(context().native, all))
+    .finally(turn.pass)
   return prepared.map(async (call, i) => {
     const { finish } = await call
     return finish(await (await started)[i]!)

@@ -14,6 +14,7 @@ import { runJob, untilAborted } from '../native/job.js'
 import { wrapLatents, type Latents } from './latents.js'
 import { guarded } from '../native/call.js'
 import { loadEmbeddings } from './embeddings.js'
+import { Turns } from './turns.js'
 import { Vocabulary } from './vocabulary.js'
 import { tinyWarnings } from './tiny-autoencoders.js'
 import { findLoras, resolveLoraDirectory } from './loras.js'
@@ -92,11 +93,12 @@ type KindOf<T extends { readonly kind: ModelKind }> = T['kind']
 /**
  * A loaded model. Created by {@link DiffusionPipeline.load}, freed by `dispose()` or `await using`.
  *
- * Calls on one device run one after another, in the order in which they were made (a call that first has to read an
- * image, a long prompt or the tokenizer is queued after that); any number may wait. Every long call takes an
- * AbortSignal, which works while the call waits, between steps and within a step; the call then rejects with
- * `signal.reason`, and the pipeline stays usable. An error thrown by a callback rejects the call with that error. After
- * `dispose()` every call fails with `ERR_DISPOSED`. Returned arrays belong to the caller.
+ * Calls on one device run one after another; any number may wait. `generate()` calls run in the order in which they
+ * were made, but one that first reads an image, a map, a database or adapters of its own is queued after that, as every
+ * other call is queued once its inputs are read. Every long call takes an AbortSignal, which works while the call waits,
+ * between steps and within a step; the call then rejects with `signal.reason`, and the pipeline stays usable. An error
+ * thrown by a callback rejects the call with that error. After `dispose()` every call fails with `ERR_DISPOSED`.
+ * Returned arrays belong to the caller.
  */
 class PipelineOf<K extends ModelKind> implements AsyncDisposable {
   readonly #model: LoadedModel
@@ -106,6 +108,7 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
   /** Number of setLoras() calls, and the end of the last one; they run one after another. */
   #lorasAsked = 0
   #lorasSettled: Promise<unknown> = Promise.resolve()
+  readonly #turns = new Turns()
   readonly #files: Pick<GenerateContext, 'hub' | 'loraDirectory' | 'tiny'>
   /** Description of the model: kind, conditioning, spec, parameters and weight types by part, defaults, samplers. */
   readonly info: PipelineInfo<K>
@@ -421,6 +424,7 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
         return this.#loras
       },
       lorasChanged: () => this.#lorasAsked !== asked,
+      turns: this.#turns,
       ...this.#files,
     }
   }

@@ -335,6 +335,24 @@ describe('several at once', () => {
     expect(order).toEqual([0, 1, 2, 3])
   })
 
+  test('a call with a long prompt is not overtaken by a later one, unless it fails', async () => {
+    const order: string[] = []
+    const note = (name: string) => () => order.push(name)
+    const control = new AbortController()
+    const long = { ...small, prompt: 'a very long prompt about a lighthouse, '.repeat(1600) }
+    const calls = [
+      pipe.generate(long).then(note('long')),
+      pipe.generate({ ...long, signal: control.signal }).catch(note('aborted')),
+      pipe.generate(small).then(note('short')),
+      ...pipe.generateTogether([long, small]).map((call) => call.then(note('together'))),
+      pipe.generate({ ...small, hires: { scale: 2, steps: 1 } }).then(note('twice')),
+    ]
+    control.abort()
+    await Promise.all(calls)
+    expect(order[0]).toBe('aborted')
+    expect(order.slice(1)).toEqual(['long', 'short', 'together', 'together', 'twice'])
+  })
+
   test('two pipelines running in parallel give the same results as alone', async () => {
     const alone = bytes((await pipe.generate(small)).images[0])
     await using other = await DiffusionPipeline.load(model.file, { config: model.golden.config, device: 'cpu' })
