@@ -151,6 +151,13 @@ LATENT_DEVICE void sync_warp() {
 LATENT_DEVICE uint32_t atomic_add(uint32_t * p, uint32_t v) {
     return atomicAdd(p, v);
 }
+LATENT_DEVICE float float_of_bits(uint32_t bits) {
+    return __uint_as_float(bits);
+}
+/// Four bytes of eight, those of `low` and then of `high`; the first is chosen by the lowest hexadecimal digit of `which`.
+LATENT_DEVICE uint32_t permute_bytes(uint32_t low, uint32_t high, uint32_t which) {
+    return __byte_perm(low, high, which);
+}
 LATENT_DEVICE float exp2_approx(float v) {
     float r;
     asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(v));
@@ -254,6 +261,17 @@ inline void sync_warp() {
 }
 inline uint32_t atomic_add(uint32_t * p, uint32_t v) {
     return latent_host::atomic_add(p, v);
+}
+inline float float_of_bits(uint32_t bits) {
+    float v;
+    std::memcpy(&v, &bits, sizeof v);
+    return v;
+}
+inline uint32_t permute_bytes(uint32_t low, uint32_t high, uint32_t which) {
+    const uint64_t both = low | static_cast<uint64_t>(high) << 32;
+    uint32_t r = 0;
+    for (int i = 0; i < 4; ++i) r |= static_cast<uint32_t>(both >> (which >> (4 * i) & 7u) * 8 & 0xffu) << (8 * i);
+    return r;
 }
 inline float exp2_approx(float v) {
     return std::exp2(v);

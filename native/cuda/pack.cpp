@@ -139,7 +139,7 @@ uint64_t packed_bytes(WeightKind kind, int64_t rows, int64_t padded, int64_t tap
 }
 
 uint64_t scale_bytes(WeightKind kind, int64_t rows, int64_t elements) {
-    const auto groups = static_cast<uint64_t>(rows * (elements / 32));
+    const auto groups = static_cast<uint64_t>(rows * (elements / 32)) + kScalesPastEnd;
     return kind == WeightKind::plain ? 0 : kind == WeightKind::int8 ? 2 * groups : 4 * groups;
 }
 

@@ -76,7 +76,7 @@ LATENT_DEVICE void add_vectors(const VectorProductArgs & p, const VectorProductA
         WeightChunk<T, kind, false> chunk;
         chunk.fetch(s.w, weight_row, 0, k);
         float w[8], x[8];
-        chunk.values(s.w, weight_row, 0, k, w);
+        chunk.template values<true>(s.w, weight_row, 0, k, w);
         LATENT_UNROLL
         for (int r = 0; r < kVectorRows; ++r) {
             if (first_row + r >= p.rows) break;

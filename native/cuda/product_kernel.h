@@ -75,7 +75,7 @@ struct Fetcher {
     int channel, tap, dy, dx;                                     // position of its eight columns in the sum
     int base[spatial ? a_rows : 1], place[spatial ? a_rows : 1];  // first pixel of the image; y and x of the first tap
     int pixel[spatial ? a_rows : 1];                              // of this tap; -1: padding. Else that of the first row
-    int weight_row[b_rows];                                       // -1: none
+    int weight_row[b_rows];
     WeightChunk<T, kind, spatial> ahead[kind == WeightKind::plain ? 1 : b_rows];
 
     LATENT_DEVICE void begin(const ProductArgs & p, const ProductSources & s, int m0, int n0, int step) {
@@ -103,7 +103,7 @@ struct Fetcher {
             // With a gate, groups of eight values and eight gates alternate.
             const int gated = (row / 16 * 8 + row % 8) + (row / 8 % 2) * (s.w.rows / 2);
             const int within = p.gated ? row / 16 * 8 + row % 8 : row, bound = p.gated ? s.w.rows / 2 : s.w.rows;
-            weight_row[i] = within < bound ? (p.gated ? gated : row) : -1;
+            weight_row[i] = within < bound ? (p.gated ? gated : row) : 0;  // columns without a row: write_tile() discards them
         }
         if constexpr (spatial) move(p, s);
     }
@@ -141,29 +141,33 @@ struct Fetcher {
         const int k = inside ? tap * s.w.in + channel : 0, b_bytes = s.w.taps * s.w.in * 2;
         LATENT_UNROLL
         for (int i = 0; i < b_rows; ++i) {
-            const int row = weight_row[i] < 0 ? 0 : weight_row[i];
             if constexpr (kind == WeightKind::plain)
-                cp_async16(b + to + i * rows_at_once * Tile::k, row_at(static_cast<const T *>(s.w.data) + k, row, b_bytes),
-                           inside && weight_row[i] >= 0);
+                cp_async16(b + to + i * rows_at_once * Tile::k,
+                           row_at(static_cast<const T *>(s.w.data) + k, weight_row[i], b_bytes), inside);
             else
-                ahead[i].fetch(s.w, row, inside ? tap : 0, inside ? channel : 0);
+                ahead[i].fetch(s.w, weight_row[i], inside ? tap : 0, inside ? channel : 0);
         }
     }
 
-    /// Dequantises the weights of the last load.
+    /// Dequantises the weights of the last load. Past the end of the sum they are some weights, which zeros of `a` meet.
     LATENT_DEVICE void settle(const ProductSources & s, T * b) {
         if constexpr (kind != WeightKind::plain) {
-            const bool inside = in_sum(s);
-            LATENT_UNROLL
-            for (int i = 0; i < b_rows; ++i) {
-                float v[8];
-                ahead[i].values(s.w, weight_row[i] < 0 ? 0 : weight_row[i], inside ? tap : 0, inside ? channel : 0, v);
-                Chunk chunk = packed<T>(v);
-                if (!inside || weight_row[i] < 0) chunk = Chunk{{0, 0, 0, 0}};
-                store_shared(b + to + i * rows_at_once * Tile::k, chunk);
-            }
+            if (!spatial || s.w.taps == kUsualTaps)
+                settle_rows<true>(s, b);
+            else
+                settle_rows<false>(s, b);
         }
         (void)s, (void)b;
+    }
+    template <bool usual_taps>
+    LATENT_DEVICE void settle_rows(const ProductSources & s, T * b) {
+        const bool inside = in_sum(s);
+        LATENT_UNROLL
+        for (int i = 0; i < b_rows; ++i) {
+            float v[8];
+            ahead[i].template values<usual_taps>(s.w, weight_row[i], inside ? tap : 0, inside ? channel : 0, v);
+            store_shared(b + to + i * rows_at_once * Tile::k, packed<T>(v));
+        }
     }
 
     LATENT_DEVICE bool in_sum(const ProductSources & s) const { return spatial ? tap < s.w.taps : channel < s.w.in; }
@@ -204,7 +208,7 @@ LATENT_DEVICE void multiply_stage(const T * as, const T * bs, int a, int b, floa
 template <typename T, typename Tile>
 LATENT_DEVICE void write_tile(const ProductArgs & p, float * result, int m0, int n0, int split) {
     constexpr int eights = Tile::n / 8;
-    const int each = p.gated ? 2 : 1;
+    const int each = p.gated ? 2 : 1, rows = p.w.rows / each;
     for (int at = threadIdx.x * each; at < Tile::m * eights; at += Tile::threads * each) {
         const int row = at / eights, eight = at % eights, m = m0 + row;
         const int column = p.gated ? (n0 / 8 + eight) / 2 * 8 : n0 + eight * 8;
@@ -217,6 +221,11 @@ LATENT_DEVICE void write_tile(const ProductArgs & p, float * result, int m0, int
             scale_and_shift(p, column, v), scale_and_shift(p, p.w.rows / 2 + column, gate);
             LATENT_UNROLL
             for (int i = 0; i < 8; ++i) v[i] *= gelu(gate[i]);
+        }
+        // Channels that pad the last eight have no row.
+        if (column + 8 > rows) {
+            LATENT_UNROLL
+            for (int i = 0; i < 8; ++i) v[i] = column + i < rows ? v[i] : 0.0f;
         }
         if (p.splits > 1)
             store_halves(p.partial + (static_cast<size_t>(split) * p.m + m) * p.columns, p.columns, column, v);
