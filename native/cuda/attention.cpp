@@ -175,7 +175,7 @@ __global__ void __launch_bounds__(kHeadThreads, Shape::blocks) attention_kernel(
 
     const auto fetch = [&](int tile) {
         // Of wider heads, more is in registers already.
-        const int thread = Shape::dim < 64 ? static_cast<int>(threadIdx.x) : kept_inside(threadIdx.x);
+        const int thread = Shape::dim < 64 ? static_cast<int>(threadIdx.x) : opaque(threadIdx.x);
         const size_t key = static_cast<size_t>(tile) * Shape::keys;
         const int left = p.keys - tile * Shape::keys, at = tile % 2 * Shape::keys * Shape::stride;
         fetch_rows<Shape::dim, Shape::keys>(thread, ks + at, k + key * p.k_stride, p.k_stride, left, p.dim);

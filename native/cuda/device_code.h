@@ -169,8 +169,9 @@ LATENT_DEVICE float rsqrt_approx(float v) {
 LATENT_DEVICE float divide_approx(float a, float b) {
     return __fdividef(a, b);
 }
-/// The same number, but what is computed of it stays inside the loop, where it occupies no registers between uses.
-LATENT_DEVICE int kept_inside(int v) {
+/// The same number, of which the compiler knows nothing: it is not computed again where it is used, and what is computed of it
+/// inside a loop stays there, where it occupies no registers between uses.
+LATENT_DEVICE int opaque(int v) {
     asm volatile("" : "+r"(v));
     return v;
 }
@@ -282,7 +283,7 @@ inline float rsqrt_approx(float v) {
 inline float divide_approx(float a, float b) {
     return a / b;
 }
-inline int kept_inside(int v) {
+inline int opaque(int v) {
     return v;
 }
 inline int64_t multiply_wide(int a, int b) {

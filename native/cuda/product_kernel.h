@@ -253,7 +253,8 @@ LATENT_DEVICE void add_blocks(const ProductArgs & p, const ProductSources & s, T
         cp_async_commit();
     }
     const int lane = threadIdx.x % 32;
-    const int a = swizzled(warp_m + lane % 16, lane / 16), b = swizzled(warp_n + lane / 16 * 8 + lane % 8, lane / 8 % 2);
+    const int a = opaque(swizzled(warp_m + lane % 16, lane / 16));
+    const int b = opaque(swizzled(warp_n + lane / 16 * 8 + lane % 8, lane / 8 % 2));
     int stage = 0, next = Tile::stages - 1;
     for (int step = 0; step < steps; ++step) {
         cp_async_wait<Tile::stages - 2>();
