@@ -18,7 +18,7 @@ WeightKind kind_of_type(int type);
 /// Bytes of a file's row of `count` elements; 0 if blocks do not divide it or the type is unknown.
 uint64_t row_bytes(int type, int64_t count);
 uint64_t packed_bytes(WeightKind kind, int64_t rows, int64_t padded, int64_t taps);
-/// Those of the groups and kScalesPastEnd.
+/// With kScalesPastEnd.
 uint64_t scale_bytes(WeightKind kind, int64_t rows, int64_t elements);
 
 template <typename T>

@@ -15,7 +15,7 @@ enum class WeightKind {
     int4,   // nibbles in the same order, low one first; scale and minimum, f16 each, per 32: value = q * scale - minimum
 };
 
-/// Scales allocated past those of the last row: kernels load up to this many too many, and use none of them.
+/// Scales allocated past those of the last row. Kernels may load this many past a row; they do not use them.
 constexpr int kScalesPastEnd = 2;
 
 /// The layout of a matrix on the device.

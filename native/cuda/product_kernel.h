@@ -149,7 +149,7 @@ struct Fetcher {
         }
     }
 
-    /// Dequantises the weights of the last load. Past the end of the sum they are some weights, which zeros of `a` meet.
+    /// Dequantises the weights of the last load. Past the end of the sum these are any weights: what they are multiplied by is 0.
     LATENT_DEVICE void settle(const ProductSources & s, T * b) {
         if constexpr (kind != WeightKind::plain) {
             if (!spatial || s.w.taps == kUsualTaps)
@@ -328,7 +328,7 @@ __global__ void __launch_bounds__(256) join_kernel(ProductArgs p) {
 
 using Tile128x128 = Tile<128, 128, 2, 4, 3, 2>;
 using Tile128x64 = Tile<128, 64, 4, 2, 3, 2>;
-using Tile64x64 = Tile<64, 64, 2, 2, 4, 2>;
+using Tile64x64 = Tile<64, 64, 2, 2, 4, 3>;
 
 template <typename T, WeightKind kind, typename Tile, bool spatial>
 void launch_product(const ProductArgs & p, cudaStream_t stream) {

@@ -21,7 +21,8 @@ struct WeightChunk<T, WeightKind::plain, spatial> {
     }
 };
 
-/// Taps of convolutions for which the scales of eight channels are loaded ahead.
+/// Taps of convolutions for which the scales of eight channels are loaded ahead. With others, as in 1x1 convolutions with a
+/// stride or in bands of rows, they are loaded when needed.
 constexpr int kUsualTaps = 9;
 
 /// Scales of groups of 32 for eight channels of a tap. Groups follow the stored order, taps innermost, so that with nine taps
@@ -40,7 +41,7 @@ struct GroupScales {
     LATENT_DEVICE void fetch(const WeightView & w, int row, int tap, int channel) {
         const Scale * const first = row_of(w, row) + (element(w, tap, channel) >> 5);
         LATENT_UNROLL
-        for (int i = 0; i < count; ++i) ahead[i] = load(first + i);  // kScalesPastEnd
+        for (int i = 0; i < count; ++i) ahead[i] = load(first + i);  // may be past the row, see kScalesPastEnd
     }
     /// One of three numbers: that of the group of channel i. `first`: the place of channel 0 in its group. With a constant i, one
     /// comparison.
@@ -55,7 +56,8 @@ struct GroupScales {
     }
 };
 
-// Integers become floats without conversions, which take longer: as low bits of a float that is as large as they are wide.
+// Integers become floats without conversion instructions, which are slow: their bits become the lowest ones of a float whose
+// value without them, a power of two, is then subtracted.
 
 template <typename T, bool spatial>
 struct WeightChunk<T, WeightKind::int8, spatial> {

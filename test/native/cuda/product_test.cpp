@@ -203,6 +203,8 @@ const ProductCase kCases[] = {
     {"int8, 1x1 with a stride", LATENT_CUDA_Q8_0, 1, 6, 6, 64, 0, 40, 1, 2, false, false, false, false, 0, 1, t2},
     {"int4, 5x5", LATENT_CUDA_Q4_0, 1, 4, 5, 32, 0, 24, 5, 1, false, false, false, false, 0, 1, t2},
     {"int4, 3x3", LATENT_CUDA_Q4_0, 1, 6, 6, 64, 0, 40, 3, 1, false, false, false, false, 0, 1, t3},
+    {"int8, 3x3, part of a step, odd width", LATENT_CUDA_Q8_0, 1, 5, 6, 32, 0, 5, 3, 1, false, false, false, false, 0, 1, t3},
+    {"int4, 3x3, part of a step, odd width", LATENT_CUDA_Q4_0, 1, 5, 6, 32, 0, 67, 3, 1, false, false, false, false, 0, 1, t2},
     {"int4 of 256", LATENT_CUDA_Q4_K, 1, 1, 33, 256, 0, 24, 1, 1, false, false, false, false, 0, 1, t3},
     {"int4 of 256, 3x3", LATENT_CUDA_Q4_K, 1, 4, 4, 256, 0, 24, 3, 1, false, false, false, false, 0, 1, t3},
 };
