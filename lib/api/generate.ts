@@ -314,11 +314,6 @@ function preparePass(context: GenerateContext, resolved: ResolvedGenerate, { gat
   }
 }
 
-async function prepare(context: GenerateContext, options: GenerateOptions | undefined, turn: Turn): Promise<Prepared> {
-  const resolved = resolveGenerate(options, context.info)
-  return preparePass(context, resolved, await settle(context, resolved, turn))
-}
-
 /** One generate() call. */
 export async function generate(context: GenerateContext, options: GenerateOptions | undefined): Promise<GenerateResult> {
   const resolved = resolveGenerate(options, context.info)
@@ -375,28 +370,40 @@ async function generateTwice(context: GenerateContext, resolved: ResolvedGenerat
 export function generateTogether(context: () => GenerateContext, calls: readonly GenerateOptions[]): Promise<GenerateResult>[] {
   if (calls.some(({ hires }) => hires !== undefined)) return calls.map(async (options) => generate(context(), options)) // two runs each
   const turn = context().turns.take()
-  const prepared = calls.map(async (options) => prepare(context(), options, turn))
-  const started = Promise.allSettled(prepared)
-    .then((all) => startTogether(context().native, all))
+  let holding = calls.length
+  const pass = () => {
+    if (--holding === 0) turn.pass() // all of them read inputs
+  }
+  const ready = calls.map(async (options) => {
+    const own = context()
+    const resolved = resolveGenerate(options, own.info)
+    const settled = await settle(own, resolved, { ...turn, pass })
+    return () => preparePass(own, resolved, settled)
+  })
+  const started = Promise.allSettled(ready)
+    .then((all) => {
+      const prepared = all.map((each) => (each.status === 'fulfilled' ? each.value() : undefined))
+      const results = startTogether(context().native, prepared)
+      return prepared.map((call, i) => call && { finish: call.finish, result: results[i]! })
+    })
     .finally(turn.pass)
-  return prepared.map(async (call, i) => {
-    const { finish } = await call
-    return finish(await (await started)[i]!)
+  return ready.map(async (call, i) => {
+    await call
+    const { finish, result } = (await started)[i]!
+    return finish(await result)
   })
 }
 
-type Ready = PromiseSettledResult<Prepared>
-
 /** Starts those calls that are ready. The results are those of the engine. */
-function startTogether(native: NativePipeline, all: readonly Ready[]): (Promise<NativeGenerateResult> | undefined)[] {
+function startTogether(native: NativePipeline, all: readonly (Prepared | undefined)[]): (Promise<NativeGenerateResult> | undefined)[] {
   const group: {
     call: Parameters<NativePipeline['generateTogether']>[0][number]
     started: (job: NativeJob<NativeGenerateResult>) => void
     failed: (error: unknown) => void
   }[] = []
   const results = all.map((each) => {
-    if (each.status === 'rejected') return undefined
-    const { request, arrays, hooks } = each.value
+    if (!each) return undefined
+    const { request, arrays, hooks } = each
     const result = runJob<NativeGenerateResult>((callbacks) => {
       let job: NativeJob<NativeGenerateResult> | undefined
       const promise = new Promise<NativeGenerateResult>((resolve, reject) => {

@@ -93,12 +93,12 @@ type KindOf<T extends { readonly kind: ModelKind }> = T['kind']
 /**
  * A loaded model. Created by {@link DiffusionPipeline.load}, freed by `dispose()` or `await using`.
  *
- * Calls on one device run one after another; any number may wait. `generate()` calls run in the order in which they
- * were made, but one that first reads an image, a map, a database or adapters of its own is queued after that, as every
- * other call is queued once its inputs are read. Every long call takes an AbortSignal, which works while the call waits,
- * between steps and within a step; the call then rejects with `signal.reason`, and the pipeline stays usable. An error
- * thrown by a callback rejects the call with that error. After `dispose()` every call fails with `ERR_DISPOSED`.
- * Returned arrays belong to the caller.
+ * Calls on one device run one after another; any number may wait. The `generate()` calls of a pipeline are queued in the
+ * order in which they were made, with two exceptions: a call with an image, a map, neighbours or the option `loras` is
+ * queued once these are read, and the second pass of `hires` when the first has ended. Other calls are queued once their
+ * inputs are read. Every long call takes an AbortSignal, which works while the call waits, between steps and within a
+ * step; the call then rejects with `signal.reason`, and the pipeline stays usable. An error thrown by a callback rejects
+ * the call with that error. After `dispose()` every call fails with `ERR_DISPOSED`. Returned arrays belong to the caller.
  */
 class PipelineOf<K extends ModelKind> implements AsyncDisposable {
   readonly #model: LoadedModel

@@ -9,8 +9,8 @@ export interface Turn {
 }
 
 /**
- * The order of calls that have work to do before they are queued. That work is done side by side, with pauses for the event loop, so that later calls could overtake
- * earlier ones.
+ * The order of calls that have work to do before they are queued. That work is done side by side and lets the event loop run, so without turns a later call could
+ * overtake an earlier one.
  */
 export class Turns {
   #last: Promise<unknown> = Promise.resolve()
