@@ -215,7 +215,7 @@ describe.each(systems)('$golden', ({ golden, kind, options, size: [width, height
     const reason = new Error('enough')
     const running = pipe.generate({
       ...options(),
-      steps: 500,
+      steps: 1000,
       signal: controller.signal,
       onProgress: ({ step }) => step > 1 && controller.abort(reason),
     })

@@ -153,7 +153,7 @@ test('a call that is aborted or wrong leaves the others alone', async () => {
     { ...small, steps: 8 },
     {
       ...small,
-      steps: 8,
+      steps: 1000,
       seed: 3,
       signal: control.signal,
       onProgress: ({ phase, step }) => void (phase === 'sample' && step >= 2 && control.abort(reason)),
@@ -203,7 +203,7 @@ test('if all are aborted, the engine is free within one operation', async () => 
   control.abort()
   expect((await all).every(({ status }) => status === 'rejected')).toBe(true)
   await pipe.generate(small)
-}, 60_000)
+})
 
 test('a call that is aborted in the queue is rejected at once, the rest is made', async () => {
   const control = new AbortController()
@@ -217,7 +217,7 @@ test('a call that is aborted in the queue is rejected at once, the rest is made'
   long.abort()
   await blocker
   expect(difference(await calls[0]!, (await alone([small]))[0]!).largest).toBe(0)
-}, 60_000)
+})
 
 test('no calls, and calls of a disposed pipeline', async () => {
   expect(pipe.generateTogether([])).toEqual([])

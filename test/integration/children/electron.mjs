@@ -44,7 +44,7 @@ const failure = (promise) =>
     (error) => ({ name: error.name, code: error.code, message: error.message, stack: error.stack?.includes('/dist/host/') }),
   )
 const small = { prompt: 'a red circle', seed: 1, steps: 3 }
-const endless = { prompt: 'a red circle', steps: 100, width: 256, height: 256 }
+const endless = { prompt: 'a red circle', steps: 100, width: 512, height: 512 }
 const atWork = async (job) => {
   for await (const event of job) if (event.type === 'progress' && event.phase === 'sample' && event.step > 0) return
 }
