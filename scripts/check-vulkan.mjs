@@ -9,8 +9,8 @@
  * `npm run build:native -- -- -DLATENT_VULKAN=ON`, `npm run test:native -- --only graph,backend`. --library lists the devices of this library and compares the
  * picture alone. By default the driver is Mesa's software driver, of version 25 or
  * later: that of the system, or of the backports of the Debian release that runs this, unpacked beside the system; Debian 12's own one corrupts memory under
- * ggml. --driver names the description of another one, or takes the system's GPU. --fast computes with 16-bit operands, as users do; the default is float32,
- * whose shaders a software driver compiles faster. Compiled shaders are kept in --cache.
+ * ggml. --driver names the description of another one, or takes the system's GPU. --fast computes with 16-bit operands, as users do, and needs a software driver
+ * with LLVM 19 or later; the default is float32. Compiled shaders are kept in --cache.
  * What is missing on this machine skips the check; with --required, it fails.
  */
 import { spawnSync } from 'node:child_process'
@@ -39,26 +39,36 @@ function debianArchives() {
 
 const leastMesa = 25
 
-/** The description of the system's software driver, if its Mesa is new enough. */
+/** For shaders of 16-bit operands: LLVM 15 did not finish the first operation in five minutes, 19 takes five for the whole check. Versions between have not been tried. */
+const leastLlvm = 19
+
+/** The version of LLVM in the dependencies of a Debian package. */
+const llvmIn = (depends) => Number(/\blibllvm(\d+)/.exec(depends ?? '')?.[1] ?? NaN)
+
+/** The system's software driver, if its Mesa is new enough. */
 function systemMesa() {
-  const { stdout } = spawnSync('dpkg-query', ['-W', '-f', '${Version}', 'mesa-vulkan-drivers'], { encoding: 'utf8' })
-  if (!(Number.parseInt(stdout ?? '', 10) >= leastMesa)) return undefined
+  const query = (field) => spawnSync('dpkg-query', ['-W', '-f', `\${${field}}`, 'mesa-vulkan-drivers'], { encoding: 'utf8' }).stdout
+  if (!(Number.parseInt(query('Version') ?? '', 10) >= leastMesa)) return undefined
   const folder = '/usr/share/vulkan/icd.d'
   const name = existsSync(folder) ? readdirSync(folder).find((each) => /^lvp_icd.*\.json$/.test(each)) : undefined
-  return name && path.join(folder, name)
+  return name && { description: path.join(folder, name), llvm: llvmIn(query('Depends')) }
 }
 
-/** The description of Mesa's software driver: the system's, or from Debian's backports. */
+/** Mesa's software driver, the system's or from Debian's backports: its description, and the version of its LLVM. */
 function mesa(cache) {
   const own = systemMesa()
   if (own) return own
   const description = path.join(cache, 'lavapipe.json')
-  if (existsSync(description)) return description
+  const state = path.join(cache, 'apt')
+  const unpackedMesa = () => {
+    const name = existsSync(state) ? readdirSync(state).find((each) => each.endsWith('.deb')) : undefined
+    return { description, llvm: llvmIn(name && spawnSync('dpkg-deb', ['-f', path.join(state, name), 'Depends'], { encoding: 'utf8' }).stdout) }
+  }
+  if (existsSync(description)) return unpackedMesa()
   if (!['apt-get', 'dpkg-deb'].every(onPath)) throw new Skipped('Mesa is unpacked from a Debian package, and this is no Debian')
   const release = /^VERSION_CODENAME=(\w+)/m.exec(readFileSync('/etc/os-release', 'utf8'))?.[1]
   const archive = debianArchives()
   if (!release || !archive) throw new Skipped('no Debian archive is configured')
-  const state = path.join(cache, 'apt')
   mkdirSync(path.join(state, 'lists', 'partial'), { recursive: true })
   const list = path.join(state, 'sources.list')
   writeFileSync(list, `deb ${archive.options}${archive.uri} ${release}-backports main\n`)
@@ -76,7 +86,7 @@ function mesa(cache) {
   console.log(file)
   const icd = { file_format_version: '1.0.0', ICD: { library_path: path.join(unpacked, String(library)), api_version: '1.3.0' } }
   writeFileSync(description, JSON.stringify(icd))
-  return description
+  return unpackedMesa()
 }
 
 /** The folder where a build writes its library, as CMake was told; undefined before the first one. */
@@ -111,7 +121,9 @@ function environment({ driver, cache, fast }) {
   const env = { LATENT_TEST_DEVICE: 'vulkan', XDG_CACHE_HOME: cache }
   if (!fast) env.LATENT_VULKAN_FLOAT32 = '1'
   if (driver === 'system') return env
-  const file = driver ?? mesa(cache)
+  const { description: file, llvm } = driver ? { description: driver } : mesa(cache)
+  if (fast && llvm < leastLlvm)
+    throw new Skipped(`the software driver has LLVM ${llvm}, too slow for shaders of 16-bit operands; LLVM ${leastLlvm} or later is needed`)
   // ggml skips software drivers, unless they are asked for by number.
   return { ...env, VK_DRIVER_FILES: file, VK_ICD_FILENAMES: file, NODEVICE_SELECT: '1', ...(driver ? {} : { GGML_VK_VISIBLE_DEVICES: '0' }) }
 }
@@ -166,7 +178,6 @@ await main(async () => {
       fast: { type: 'boolean', default: false },
     },
   })
-  if (values.make && values.fast) throw new Error('--make builds the shaders of float32 alone, so it cannot be combined with --fast')
   if (values.make && values.library) throw new Error('--make builds a library of its own, so it cannot be combined with --library')
   const build = path.resolve(values.build ?? (values.make ? path.join(root, 'build-vulkan') : buildDirectory))
   const cache = path.resolve(values.cache ?? path.join(root, 'build-vulkan-cache'))
