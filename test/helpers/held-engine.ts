@@ -1,10 +1,14 @@
 /** Runs that go on only when a test lets them, so that what a test does meanwhile does not depend on the speed of the engine. */
+import { setTimeout as wait } from 'node:timers/promises'
 import { DiffusionHost, type DiffusionJob, type GenerateResult, type HostGenerateOptions, type JobEvent } from 'node-latent-diffusion'
 
 export interface HeldEngine extends Disposable {
   /** Lets the held runs go on, and those to come. */
   open(): void
 }
+
+/** Milliseconds between two events of a held run. */
+const repeatMs = 300
 
 /** The gate, or the reason of the signal, whichever comes first. */
 function passing(gate: Promise<void>, signal: AbortSignal | undefined): Promise<void> {
@@ -15,7 +19,10 @@ function passing(gate: Promise<void>, signal: AbortSignal | undefined): Promise<
   return Promise.race([gate, left])
 }
 
-/** A job that tells nothing after the middle of its sampling and a preview, and has no result, before the gate is open. It can be cancelled all along. */
+/**
+ * A job that comes no further than the middle of its sampling and a preview, and has no result, before the gate is open. It can be cancelled all along.
+ * It tells these two again and again: whoever listens may drop an event, as a worker does that is still sending another one.
+ */
 class HeldJob implements PromiseLike<GenerateResult>, AsyncIterable<JobEvent> {
   readonly #job: DiffusionJob
   readonly #wantsPreview: boolean
@@ -38,17 +45,32 @@ class HeldJob implements PromiseLike<GenerateResult>, AsyncIterable<JobEvent> {
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<JobEvent, void, void> {
-    let isPreviewed = !this.#wantsPreview
-    let isLate = false
+    let middle: JobEvent | undefined
+    let preview: JobEvent | undefined
+    let isHeld = true
     for await (const event of this.#job) {
-      isPreviewed ||= event.type === 'preview'
+      if (event.type === 'preview') preview = event
       // A fast engine's first event may be its last one.
       const isAfter = event.type === 'progress' && event.phase === 'sample' && event.step > event.steps / 2
-      isLate ||= isAfter
-      yield isAfter ? { ...event, step: Math.floor(event.steps / 2) } : event
-      if (isLate && isPreviewed) await this.#gate
+      const told = isAfter ? { ...event, step: Math.floor(event.steps / 2) } : event
+      if (isAfter) middle = told
+      yield told
+      if (!isHeld || !middle || (this.#wantsPreview && !preview)) continue
+      yield* this.#repeated(middle, preview)
+      isHeld = false
     }
-    await this.#gate
+    if (isHeld) yield* this.#repeated(middle, preview)
+  }
+
+  /** These events in turns, more slowly than a worker sends progress, until the gate is open. */
+  async *#repeated(...events: (JobEvent | undefined)[]): AsyncGenerator<JobEvent, void, void> {
+    const opened = this.#gate.then(() => true)
+    opened.catch(() => {}) // awaited below
+    const isOpen = () => Promise.race([opened, wait(repeatMs, false)])
+    for (let i = 0; !(await isOpen()); i++) {
+      const event = events[i % events.length]
+      if (event) yield event
+    }
   }
 }
 
