@@ -54,7 +54,7 @@ whereRedis('worker')('queue and workers', () => {
     return queue
   }
   async function makeWorker(options: Partial<WorkerOptions> = {}): Promise<RunningWorker> {
-    const worker = await createWorker({ ...place(), lockMs: 1000, models: { [model]: { threads: 1 } }, ...options })
+    const worker = await createWorker({ ...place(), lockMs: 60_000, models: { [model]: { threads: 1 } }, ...options })
     open.push(worker)
     return worker
   }
@@ -80,10 +80,14 @@ whereRedis('worker')('queue and workers', () => {
 
   test('a job gives the images of generate(), by the hash of their bytes, with progress and previews', async () => {
     const queue = makeQueue()
+    using held = holdEngine()
     await makeWorker({ name: 'one' })
-    const { news, onNews } = listener()
-    const steps = 150 // longer than the time between two events of progress
+    const { news, onNews, until } = listener()
+    const steps = 4
     const job = await queue.submit({ model, options: { ...options(steps), count: 2, preview: { every: 1 } }, note: { for: 'a test' }, onNews })
+    await until((each) => each.type === 'progress' && each.phase === 'sample')
+    await until(({ type }) => type === 'preview')
+    held.open()
     const result = await job.result
     expect(job.state).toBe('done')
     expect(result).toMatchObject({ seed: '7', worker: 'one', warnings: [], options: { steps, prompt: 'a red circle', seed: '7' } })
@@ -98,7 +102,6 @@ whereRedis('worker')('queue and workers', () => {
       expect(metadata.parameters).toContain(`Seed: ${7 + index}`)
     }
     expect(news.find(({ type }) => type === 'started')).toEqual({ type: 'started', worker: 'one' })
-    expect(news.some((each) => each.type === 'progress' && each.phase === 'sample')).toBe(true)
     const preview = news.find((each) => each.type === 'preview')!
     const shown = await RawImage.read(new Uint8Array(Buffer.from(preview.png, 'base64')))
     expect(shown.width).toBeGreaterThan(0)
@@ -170,9 +173,8 @@ whereRedis('worker')('queue and workers', () => {
     expect(await failure(job)).toMatchObject({ message: 'the client has left' })
     expect(await failure(watched)).toMatchObject({ code: 'ERR_CANCELLED' })
     while ((await queue.counts(model)).running > 0) await new Promise((resolve) => setTimeout(resolve, 20))
-    await (
-      await queue.submit({ model, options: options() })
-    ).result
+    const next = await queue.submit({ model, options: options() })
+    await next.result
   })
 
   test('a job that was cancelled while nobody listened is not run', async () => {
@@ -255,9 +257,8 @@ whereRedis('worker')('queue and workers', () => {
     } finally {
       await raw.close() // an open connection keeps the test process
     }
-    await (
-      await queue.submit({ model, options: options() })
-    ).result
+    const next = await queue.submit({ model, options: options() })
+    await next.result
   })
 
   test('news that are not news are ignored', async () => {
@@ -275,22 +276,22 @@ whereRedis('worker')('queue and workers', () => {
 
   test('without Redis a submission fails in time, and does not run later', async () => {
     const away = await RedisServer.start()
-    const queue = makeQueue({ redis: away.url, timeoutMs: 300 })
+    open.push(away)
+    const [queue, hasty] = [60_000, 300].map((timeoutMs) => makeQueue({ redis: away.url, timeoutMs })) as [JobQueue, JobQueue]
     const lines: string[] = []
     open.push(await createWorker({ ...place(), redis: away.url, models: { [model]: { threads: 1 } }, log: (line) => void lines.push(line) }))
-    await (
-      await queue.submit({ model, options: options() })
-    ).result
+    const before = await queue.submit({ model, options: options() })
+    await before.result
     await away.kill()
-    await expect(queue.submit({ id: 'ghost', model, options: options() })).rejects.toMatchObject({ code: 'ERR_QUEUE', retriable: true })
-    await expect(queue.counts(model)).rejects.toMatchObject({ code: 'ERR_QUEUE' })
+    await expect(hasty.submit({ id: 'ghost', model, options: options() })).rejects.toMatchObject({ code: 'ERR_QUEUE', retriable: true })
+    await expect(hasty.counts(model)).rejects.toMatchObject({ code: 'ERR_QUEUE' })
     await away.start()
     const after = await queue.submit({ model, options: options() })
     await after.result
+    await until(() => hasty.attach(after.id, [model]).then(Boolean, () => false)) // what it had sent has come
     const late = await queue.attach('ghost', [model])
     expect(late === undefined ? 'gone' : (await failure(late))?.code).toMatch(/gone|ERR_CANCELLED/)
     expect(lines.length).toBeLessThan(20)
-    open.push(away)
   })
 
   test('a submission that reaches Redis too late does not spoil its id, and deletes no outcome', async () => {
@@ -301,18 +302,17 @@ whereRedis('worker')('queue and workers', () => {
     const { images } = await done.result
     await worker.close()
     const redis = new Redis(server.url)
-    await redis.call('CLIENT', 'PAUSE', '1000', 'WRITE')
-    const late = ['done', 'late'].map((id) => queue.submit({ id, model, options: options() }))
-    for (const { reason } of (await Promise.allSettled(late)) as PromiseRejectedResult[])
-      expect(reason).toMatchObject({ code: 'ERR_QUEUE', retriable: true })
-    await redis.set('over', '1') // waits for the end of the pause
+    await redis.call('CLIENT', 'PAUSE', '60000', 'WRITE')
+    const late = await Promise.allSettled(['done', 'late'].map((id) => queue.submit({ id, model, options: options() })))
+    await redis.call('CLIENT', 'UNPAUSE') // now they arrive
     await redis.quit()
+    for (const { reason } of late as PromiseRejectedResult[]) expect(reason).toMatchObject({ code: 'ERR_QUEUE', retriable: true })
     while ((await other.counts(model)).waiting > 0) await wait(20)
     await wait(600) // two sweeps: nobody adds it again
     expect(await other.counts(model)).toEqual({ waiting: 0, running: 0 })
     await makeWorker()
-    expect((await (await queue.submit({ id: 'late', model, options: options() })).result).images).toEqual(images)
-    expect((await (await queue.attach('done', [model]))!.result).images).toEqual(images)
+    expect((await (await other.submit({ id: 'late', model, options: options() })).result).images).toEqual(images)
+    expect((await (await other.attach('done', [model]))!.result).images).toEqual(images)
   })
 
   test('a job whose outcome was deleted is not added again by those who follow it, and can be submitted again', async () => {
@@ -354,16 +354,18 @@ whereRedis('worker')('queue and workers', () => {
 
   test('a worker that is closed finishes its job, or gives it back after its grace', async () => {
     const queue = makeQueue()
+    using held = holdEngine()
     const first = await makeWorker({ name: 'first', graceMs: 0 })
-    const slow = listener()
-    const job = await queue.submit({ model, options: options(120), onNews: slow.onNews })
-    await slow.until((each) => each.type === 'progress' && each.phase === 'sample')
+    const { onNews, until } = listener()
+    const job = await queue.submit({ model, options: options(), onNews })
+    await until((each) => each.type === 'started' && each.worker === 'first')
     await first.close()
     expect(job.state).toBe('running')
     expect(await queue.counts(model)).toEqual({ waiting: 1, running: 0 })
     const second = await makeWorker({ name: 'second' })
-    await slow.until((each) => each.type === 'started' && each.worker === 'second')
+    await until((each) => each.type === 'started' && each.worker === 'second')
     const closed = second.close() // waits for the job
+    held.open()
     expect((await job.result).worker).toBe('second')
     await closed
   })
@@ -413,7 +415,7 @@ whereRedis('worker')('queue and workers', () => {
   test('a job that is cancelled while its worker is out of reach is cancelled when it is back', async () => {
     const queue = makeQueue()
     using held = holdEngine()
-    await makeWorker({ lockMs: 60_000 })
+    await makeWorker()
     const { onNews, until: hear } = listener()
     const job = await queue.submit({ id: 'away', model, options: options(), onNews })
     await hear(({ type }) => type === 'started')
@@ -480,9 +482,7 @@ whereRedis('worker')('queue and workers', () => {
     open.push(own)
     const redis = new Redis(own.url)
     const pulse = new Pulse(redis, 50)
-    const turns = async (alive: boolean) => {
-      while (pulse.isAlive !== alive) await wait(10)
-    }
+    const turns = (alive: boolean) => until(async () => pulse.isAlive === alive)
     try {
       await turns(true)
       own.signal('SIGSTOP')
