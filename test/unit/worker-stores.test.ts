@@ -24,7 +24,7 @@ afterEach(() => {
 })
 
 const s3Store = (more: Partial<S3Options> = {}) =>
-  openStore({ bucket: account.bucket, region: account.region, endpoint: s3.endpoint, credentials: account, timeoutMs: 2000, ...more })
+  openStore({ bucket: account.bucket, region: account.region, endpoint: s3.endpoint, credentials: account, timeoutMs: 60_000, ...more })
 
 describe.each<[string, () => ObjectStore]>([
   ['a folder', () => openStore(path.join(folder, 'store'))],
@@ -91,10 +91,26 @@ beforeAll(async () => {
 })
 
 describe('the store of a queue ends reads and writes in time', () => {
-  const late = (doing: string) => ({
+  const late = (doing: string, limitMs = 100) => ({
     ...{ name: 'QueueError', code: 'ERR_STORE', retriable: true },
-    message: `The object store was not ${doing} within 0.1 s`,
+    message: `The object store was not ${doing} within ${limitMs / 1000} s`,
   })
+  const until = async (is: () => boolean) => {
+    while (!is()) await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+  /** Too long for a slow disk, and unlike any other time, so that its timers are known. */
+  const long = 59_999
+  /** Starts work on a store with that limit, waits until it hangs, and ends its time. */
+  async function outOfTime<T>(start: () => Promise<T>, isHung: () => boolean): Promise<T> {
+    const timers = jest.spyOn(globalThis, 'setTimeout')
+    const working = start()
+    working.catch(() => {}) // the caller awaits it
+    await until(isHung)
+    const [end] = timers.mock.calls.find(([, ms]) => ms === long)!
+    timers.mockRestore()
+    end()
+    return working
+  }
   const never = () => new Promise<never>(() => {})
 
   test('of a store that heeds no signal', async () => {
@@ -111,26 +127,28 @@ describe('the store of a queue ends reads and writes in time', () => {
   })
 
   test('of a folder on a disk that hangs', async () => {
-    const store = storeOf({ redis: '', store: path.join(folder, 'hung'), storeTimeoutMs: 100 })
+    const store = storeOf({ redis: '', store: path.join(folder, 'hung'), storeTimeoutMs: long })
     const place = path.join(folder, 'hung', keyOf(png('a')).slice(0, 2))
-    let answer!: () => void
+    let answer: (() => void) | undefined
     {
       using _ = replaced('sync', () => new Promise<void>((resolve) => (answer = resolve)))
-      await expect(store.put(png('a'))).rejects.toMatchObject(late('written'))
+      const isHung = () => answer !== undefined
+      await expect(outOfTime(() => store.put(png('a')), isHung)).rejects.toMatchObject(late('written', long))
     }
     expect(readdirSync(place)).toHaveLength(1) // half a file, as long as the disk hangs
-    answer()
-    while (readdirSync(place).length > 0) await new Promise((resolve) => setTimeout(resolve, 5))
+    answer!()
+    await until(() => readdirSync(place).length === 0)
     const key = await store.put(png('a'))
     expect(Buffer.from(await store.get(key)).equals(png('a'))).toBe(true)
     expect(await store.prune!(-1000)).toBe(1)
   })
 
   test('of S3', async () => {
-    const store = storeOf({ redis: '', store: s3Store({ timeoutMs: 60_000 }), storeTimeoutMs: 100 })
+    const store = storeOf({ redis: '', store: s3Store({ timeoutMs: 60_000 }), storeTimeoutMs: long })
     s3.faults = ['hang', 'hang']
-    await expect(store.put(png('a'))).rejects.toMatchObject(late('written'))
-    await expect(store.get(keyOf(png('a')))).rejects.toMatchObject(late('read'))
+    const has = (count: number) => () => s3.requests.length === count
+    await expect(outOfTime(() => store.put(png('a')), has(1))).rejects.toMatchObject(late('written', long))
+    await expect(outOfTime(() => store.get(keyOf(png('a'))), has(2))).rejects.toMatchObject(late('read', long))
     expect(s3.requests).toHaveLength(2)
     expect(await store.put(png('a'))).toBe(keyOf(png('a')))
   })
@@ -281,14 +299,14 @@ describe('S3', () => {
   })
 
   test('a store that does not answer is given up in time, and redirects are not followed', async () => {
-    s3.faults = ['hang']
-    await expect(s3Store({ retries: 0, timeoutMs: 100 }).put(png('a'))).rejects.toMatchObject({ code: 'ERR_STORE', retriable: true })
     s3.faults = ['redirect']
     await expect(s3Store({ retries: 0 }).put(png('a'))).rejects.toMatchObject({
       code: 'ERR_STORE',
       retriable: true,
       message: expect.stringMatching(/307; redirects are not followed: check the region and the endpoint$/) as string,
     })
+    s3.faults = ['hang'] // last: a request that was given up may yet arrive
+    await expect(s3Store({ retries: 0, timeoutMs: 100 }).put(png('a'))).rejects.toMatchObject({ code: 'ERR_STORE', retriable: true })
   })
 
   test('a reading from a store that hangs is ended by its signal, without another try', async () => {
