@@ -52,7 +52,7 @@ whereRedis('worker-batch')('jobs that are made together', () => {
 
   const place = () => ({ redis: server.url, queue: `batch${name}`, store: path.join(folder, String(name)) })
   async function makeWorker(options: Partial<WorkerOptions> = {}): Promise<RunningWorker> {
-    const worker = await createWorker({ ...place(), lockMs: 6000, models: { [model]: { threads: 1 } }, maxBatch: 4, ...options })
+    const worker = await createWorker({ ...place(), lockMs: 60_000, models: { [model]: { threads: 1 } }, maxBatch: 4, ...options })
     open.push(worker)
     return worker
   }
@@ -234,9 +234,9 @@ whereRedis('worker-batch')('jobs that are made together', () => {
     const jobs: QueuedJob[] = []
     try {
       for (const prompt of ['a', 'b', 'c']) jobs.push(await submit(prompt))
-      const first = await makeWorker({ name: 'first', graceMs: 0 })
+      const first = await makeWorker({ name: 'first', graceMs: 0, lockMs: 20_000 })
       await running(3)
-      for (const { id } of jobs) {
+      const renewed = async ({ id }: QueuedJob) => {
         let left = await redis.pttl(raw.toKey(`${id}:lock`))
         for (let now = left; now <= left; now = await redis.pttl(raw.toKey(`${id}:lock`))) {
           expect(now).toBeGreaterThan(0)
@@ -244,6 +244,7 @@ whereRedis('worker-batch')('jobs that are made together', () => {
           await wait(50)
         }
       }
+      await Promise.all(jobs.map(renewed))
       await first.close()
       expect(await queue.counts(model)).toEqual({ waiting: 3, running: 0 })
     } finally {
