@@ -30,6 +30,8 @@ function generator(seed: number): () => number {
 /** A worker's process, which is started again after every end but the last. */
 class WorkerProcess {
   #child!: ChildProcess
+  /** When the child takes jobs, and so has its handlers of signals. */
+  #running!: Promise<unknown>
   #last = false
   starts = 0
 
@@ -39,7 +41,9 @@ class WorkerProcess {
 
   #start(): void {
     this.starts++
-    this.#child = spawn(process.execPath, [cli, 'worker', ...this.args], { stdio: ['ignore', 'ignore', 'inherit'] })
+    this.#child = spawn(process.execPath, [cli, 'worker', ...this.args], { stdio: ['ignore', 'pipe', 'inherit'] })
+    const { stdout } = this.#child
+    this.#running = new Promise((resolve) => stdout!.once('data', resolve)) // the line that says so
     this.#child.once('exit', () => this.#last || this.#start())
   }
 
@@ -49,8 +53,10 @@ class WorkerProcess {
 
   /** Ends it as an orchestrator does. @returns the exit code */
   async stop(): Promise<number | null> {
+    while (this.#child.killed) await once(this.#child, 'exit') // after which there is another one
     this.#last = true
     const ended = once(this.#child, 'exit')
+    await Promise.race([this.#running, ended])
     this.#child.kill('SIGTERM')
     const [code] = (await ended) as [number | null]
     return code
