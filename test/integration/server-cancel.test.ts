@@ -56,7 +56,10 @@ async function oncePerStep(call: string, make: (steps: number) => Ask): Promise<
   return found
 }
 
-/** Sends a request, and leaves in its third step, as well as that can be aimed at: `part` of a step after the news of the second. */
+/**
+ * Sends a request, and leaves in a step after its second, as well as that can be aimed at: `part` of a step after the news of an earlier one. News of several steps
+ * may come as one.
+ */
 async function leave(call: string, { body, headers = {} }: Ask, part: number): Promise<void> {
   const bytes = Buffer.isBuffer(body) ? body : JSON.stringify(body)
   const sent = request({
@@ -65,14 +68,26 @@ async function leave(call: string, { body, headers = {} }: Ask, part: number): P
   })
   const gone = new Promise((resolve) => sent.on('close', resolve))
   sent.on('error', () => {})
-  const noticed = new Promise<void>((resolve) => (onAbort = resolve))
-  let first: number
+  // All of it may be there before the news of any step: that try has found nothing.
+  const ended = new Promise<void>((resolve) => {
+    onAbort = resolve
+    sent.on('response', (response) =>
+      response
+        .on('error', () => {})
+        .on('end', resolve)
+        .resume(),
+    )
+  })
+  let first: { step: number; at: number } | undefined
   onStep = (step) => {
-    if (step === 1) first = performance.now()
-    if (step === 2) setTimeout(() => sent.destroy(), part * (performance.now() - first))
+    const at = performance.now()
+    first ??= { step, at }
+    if (step < 2) return
+    onStep = undefined
+    setTimeout(() => sent.destroy(), step === first.step ? 0 : (part * (at - first.at)) / (step - first.step))
   }
   sent.end(bytes)
-  await Promise.all([gone, noticed])
+  await Promise.all([gone, ended])
   onStep = onAbort = undefined
 }
 
