@@ -40,12 +40,17 @@ async function runClients(): Promise<any> {
 
 test('openai, ai with two providers, and stable-diffusion-api work', async () => {
   using _ = holdEngine(({ prompt }) => prompt === 'aborted')
-  const results = await runClients()
+  const { stream, ...results } = await runClients()
+  // While the client is behind, previews are dropped or give way to newer ones.
+  const partial = stream.slice(0, -1)
+  expect(stream).toEqual([
+    ...[0, 1, 2].slice(0, Math.max(1, partial.length)).map((index) => ['image_generation.partial_image', index, true]),
+    ['image_generation.completed', null, true],
+  ])
   const refused = (status: number, more: object) => expect.objectContaining({ failed: true, status, requestId: expect.any(String), ...more })
   expect(results).toEqual({
     generate: { pngs: [true, true], seeds: ['5', '6'], size: 'auto', usage: true },
     again: true, // `steps` counts before `quality`, and OpenAI's own names are the first model
-    stream: [...[0, 1, 2].map((index) => ['image_generation.partial_image', index, true]), ['image_generation.completed', null, true]],
     edit: true,
     editStream: ['image_edit.completed'],
     variation: [true, true],
@@ -131,7 +136,7 @@ test('SillyTavern: lists models, sets one, waits until idle, generates, and inte
   })
   let progress: any
   do progress = (await get('progress')).json
-  while (progress.state.sampling_step < 1)
+  while (progress.state.sampling_step < 1 || progress.current_image === null)
   expect(progress).toMatchObject({ state: { job_count: 2, sampling_steps: 150 }, current_image: expect.any(String) })
   const interrupt = await ask(server, '/sdapi/v1/interrupt', { method: 'POST', headers: { ...headers, 'content-type': 'application/json' } })
   expect(interrupt.status).toBe(200)
