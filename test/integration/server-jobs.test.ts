@@ -36,8 +36,14 @@ async function listen(to: Server, paths: string[]) {
 }
 
 test('a job returns its images and reports its progress', async () => {
+  using held = holdEngine()
   const { id, links } = await post({ ...small, steps: 3, preview: true })
-  const events = readEvents((await ask(server, links.events)).text)
+  let text = ''
+  for await (const chunk of (await fetch(server.url + links.events)).body!) {
+    text += Buffer.from(chunk).toString('utf8')
+    if (text.includes('event: preview')) held.open() // the image takes its place
+  }
+  const events = readEvents<any>(text)
   expect(events.map(({ event }) => event)).toEqual(expect.arrayContaining(['started', 'progress', 'preview', 'image', 'done']))
   const ids = events.map((event) => Number(event.id))
   expect(ids).toEqual([...ids].sort((a, b) => a - b))
@@ -253,8 +259,20 @@ test('requests that are made together are answered like single ones', async () =
   const one = await startServer({ maxBatch: 4, graceMs: 0 })
   const draw = (prompt: string, seed: number, more = {}) =>
     ask(one, '/v1/images/generations', { body: { prompt, seed, steps: 4, size: '64x64', ...more } })
+  const status = async () => (await ask(one, '/latent/v1/server')).json.status as ServerStatus
+  const soon = () => new Promise((resolve) => setTimeout(resolve, 5))
   try {
-    const together = await Promise.all([draw('a', 1), draw('b', 2), draw('c', 3), draw('d', 4, { size: '128x128' }), draw('e', 5, { n: 3 })])
+    // The first one is held while the others come, so that they wait together and in this order.
+    using held = holdEngine(({ prompt }) => prompt === 'a')
+    const asked = [draw('a', 1)]
+    const later = [() => draw('b', 2), () => draw('c', 3), () => draw('d', 4, { size: '128x128' }), () => draw('e', 5, { n: 3 })]
+    for (const [queued, next] of later.entries()) {
+      while (!(await status()).running || (await status()).queued !== queued) await soon()
+      asked.push(next())
+    }
+    while ((await status()).queued !== later.length) await soon()
+    held.open()
+    const together = await Promise.all(asked)
     expect(together.map(({ status }) => status)).toEqual([200, 200, 200, 200, 200])
     expect(together.map(({ json }) => json.data.length)).toEqual([1, 1, 1, 1, 3])
     const alone = await draw('b', 2)
@@ -272,4 +290,4 @@ test('requests that are made together are answered like single ones', async () =
   } finally {
     await one.close()
   }
-}, 60_000)
+})
