@@ -15,7 +15,6 @@ let server: Server & { lines: string[] }
 beforeAll(async () => {
   server = await startServer({
     modelsDir: folder,
-    requestTimeoutMs: 2000,
     limits: { maxBodyBytes: 100_000, maxFileBytes: 50_000, maxPixels: 70_000, maxSteps: 4, maxTotalSteps: 8 },
   })
 })

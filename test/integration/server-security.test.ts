@@ -7,7 +7,7 @@ const token = 'a-token-of-some-length'
 let open: Server & { lines: string[] }
 let closed: Server & { lines: string[] }
 beforeAll(async () => {
-  open = await startServer({ allowOrigins: ['https://friend.example'], allowHosts: ['studio.local'], requestTimeoutMs: 1000 })
+  open = await startServer({ allowOrigins: ['https://friend.example'], allowHosts: ['studio.local'] })
   closed = await startServer({ token })
 })
 afterAll(async () => {
@@ -136,14 +136,26 @@ test('headers of every response: no sniffing, no framing, no storing, an id', as
 })
 
 test('the server does not wait for a body that never arrives', async () => {
-  const text = await new Promise<string>((resolve, reject) => {
+  const impatient = await startServer({ requestTimeoutMs: 1000 })
+  try {
+    expect(await answerToHalf(impatient)).toMatch(/^HTTP\/1\.1 408 /)
+    // So impatient that a busy machine may be too late with a whole request, too.
+    let listed = await ask(impatient, '/latent/v1/jobs')
+    while (listed.status === 408) listed = await ask(impatient, '/latent/v1/jobs')
+    expect(listed.json.jobs).toEqual([])
+  } finally {
+    await impatient.close()
+  }
+})
+
+/** The answer to a request whose body is not all sent. */
+function answerToHalf({ port }: Server): Promise<string> {
+  return new Promise((resolve, reject) => {
     let all = ''
     const head = 'POST /latent/v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"prompt":'
-    const socket = connect(open.port, '127.0.0.1', () => socket.write(head))
+    const socket = connect(port, '127.0.0.1', () => socket.write(head))
     socket.on('data', (data) => (all += data.toString()))
     socket.on('close', () => resolve(all))
     socket.on('error', reject)
   })
-  expect(text).toMatch(/^HTTP\/1\.1 408 /)
-  expect((await ask(open, '/latent/v1/jobs')).json.jobs).toEqual([])
-})
+}
