@@ -29,7 +29,7 @@ test('waiting, running and finished requests', async () => {
   })
   expect(again).toMatchObject({ active: true, id_live_preview: seen.id_live_preview })
   const [second, third] = [draw('task(second)'), draw('task(third)')]
-  await until(async () => (await progress('task(third)')).queued)
+  await until(async () => (await progress('task(second)')).queued && (await progress('task(third)')).queued)
 
   expect(seen).toMatchObject({ active: true, queued: false, completed: false, textinfo: null })
   expect(seen.progress).toBeLessThanOrEqual(0.25) // half of the first of two rounds, where the engine is held
