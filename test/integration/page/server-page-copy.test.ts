@@ -47,12 +47,14 @@ async function copied(page: Page): Promise<Record<keyof typeof forms, string>> {
   for (const [name, title] of Object.entries(forms)) {
     await press(page, title)
     await page.evaluate(() => navigator.clipboard.writeText(''))
-    await press(page, 'Copy')
-    await page
+    // The page says so for some seconds only, and may still say it of the form before.
+    const said = page
       .getByRole('dialog')
       .getByText(/^Copied/)
       .waitFor()
-    texts[name] = await page.evaluate(() => navigator.clipboard.readText())
+    await Promise.all([said, press(page, 'Copy')])
+    do texts[name] = await page.evaluate(() => navigator.clipboard.readText())
+    while (texts[name] === '')
     expect(await page.getByLabel('Request', { exact: true }).innerText()).toBe(texts[name])
   }
   expect(await findings(page)).toEqual([])

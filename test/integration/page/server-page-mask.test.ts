@@ -23,8 +23,7 @@ inBrowser('the view of the mask editor', (own) => {
     /** The page works in its next frames. */
     const settle = () => page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))))
     const becomes = async (what: () => Promise<number>, expected: number) => {
-      for (let i = 0; i < 100 && (await what()) !== expected; i++) await page.waitForTimeout(50)
-      expect(await what()).toBe(expected)
+      while ((await what()) !== expected) await page.waitForTimeout(50)
     }
     /** By how much the image moves during an action. */
     const shift = async (action: () => Promise<unknown>): Promise<[number, number]> => {

@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { gzipSync } from 'node:zlib'
 import path from 'node:path'
-import type { BrowserContextOptions } from 'playwright-core'
+import type { BrowserContextOptions, Page } from 'playwright-core'
 import { RawImage } from '../../../lib/image/raw-image'
 import { holdEngine } from '../../helpers/held-engine'
 import { draw, findings, folder, gallery, give, inBrowser, number, press, prompt, seed, thumbs } from './browser'
@@ -20,6 +20,9 @@ test('one page, one script and one style sheet within 60 kB gzipped, nothing inl
   expect(html.match(/(src|href)="(?!\.\/)/)).toBeNull()
 })
 
+/** That the page says so, which it does for some seconds only: to be awaited from before its cause. */
+const says = (page: Page, what: string | RegExp) => page.getByRole('status').getByText(what).waitFor()
+
 inBrowser('the page in Chromium', (own) => {
   test('from a prompt to an image in the gallery: tokens, memory, preview, progress', async () => {
     const page = await own.open()
@@ -34,12 +37,9 @@ inBrowser('the page in Chromium', (own) => {
     await page.getByText(/^Step \d+ of 60$/).waitFor()
     await page.getByText(/^[\d.]+ (s|min) left$/).waitFor()
     expect(await findings(page)).toEqual([])
+    const ready = says(page, /^Image ready, seed \d+/)
     held.open()
-    await thumbs(page).waitFor()
-    await page
-      .getByRole('status')
-      .getByText(/^Image ready, seed \d+/)
-      .waitFor()
+    await Promise.all([ready, thumbs(page).waitFor()])
     const used = await seed(page).inputValue()
     const [picture] = await gallery(page)
     expect(picture!.metadata?.parameters).toContain(
@@ -118,8 +118,7 @@ inBrowser('the page in Chromium', (own) => {
     expect(await findings(page)).toEqual([])
     await press(page, 'Earlier: fourth')
     await waiting.nth(2).getByText('fourth').waitFor()
-    await press(page, 'Remove from the queue: second')
-    await page.getByRole('status').getByText('Cancelled').waitFor()
+    await Promise.all([says(page, 'Cancelled'), press(page, 'Remove from the queue: second')])
     await waiting.nth(1).getByText('fourth').waitFor()
     await page.keyboard.press('Escape') // the first one, which runs
     await page.getByText('first', { exact: true }).waitFor({ state: 'detached' })
@@ -148,8 +147,8 @@ inBrowser('the page in Chromium', (own) => {
     expect([large!.width, large!.height]).toEqual([96, 96])
     expect(large!.metadata?.parameters).toContain('Denoising strength: 0.5, Hires upscale: 1.5, Hires steps: 4, Hires upscaler: Lanczos')
     for (const name of ['Hires strength', 'Hires scale']) await number(page, name).fill('1')
-    await give(page, 'drop', await large!.encode())
-    await page.getByRole('status').getByText('Settings of the image applied').waitFor()
+    const file = await large!.encode()
+    await Promise.all([says(page, 'Settings of the image applied'), give(page, 'drop', file)])
     expect([await number(page, 'Hires scale').inputValue(), await number(page, 'Hires strength').inputValue()]).toEqual(['1.5', '0.5'])
     await page.context().close()
   })
@@ -159,8 +158,8 @@ inBrowser('the page in Chromium', (own) => {
     const parameters =
       'a yellow star\nNegative prompt: blue\nSteps: 3, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 5.5, Seed: 18446744073709551615, Size: 96x64, Version: v1.10.1'
     const grey = new RawImage({ data: new Uint8Array(64 * 64 * 3).fill(128), width: 64, height: 64, channels: 3 })
-    await give(page, 'drop', await new RawImage({ data: grey.data, width: 64, height: 64, channels: 3, metadata: { parameters } }).encode())
-    await page.getByRole('status').getByText('Settings of the image applied').waitFor()
+    const told = await new RawImage({ data: grey.data, width: 64, height: 64, channels: 3, metadata: { parameters } }).encode()
+    await Promise.all([says(page, 'Settings of the image applied'), give(page, 'drop', told)])
     expect(await prompt(page).inputValue()).toBe('a yellow star')
     expect(await page.getByRole('textbox', { name: 'Negative prompt' }).inputValue()).toBe('blue')
     expect(await seed(page).inputValue()).toBe('18446744073709551615')
@@ -192,8 +191,7 @@ inBrowser('the page in Chromium', (own) => {
     }
     /** The page paints in its next frames. */
     const becomes = async (expected: number) => {
-      for (let i = 0; i < 200 && (await painted()) !== expected; i++) await page.waitForTimeout(50)
-      expect(await painted()).toBe(expected)
+      while ((await painted()) !== expected) await page.waitForTimeout(50)
     }
     const stroke = async (y: number, button: 'left' | 'right' = 'left') => {
       const { x, y: top, width, height } = (await canvas.boundingBox())!
@@ -238,8 +236,10 @@ inBrowser('the page in Chromium', (own) => {
     expect([...mask.data].filter((value, i) => i % mask.channels === 0 && value === 255).length).toBe(24 * 48)
     await press(page, 'Clear')
     const [chooser] = await Promise.all([page.waitForEvent('filechooser'), press(page, 'Load')])
-    await chooser.setFiles({ name: 'mask.png', mimeType: 'image/png', buffer: readFileSync(file) })
-    await page.getByRole('dialog').getByText('Mask loaded').waitFor()
+    await Promise.all([
+      page.getByRole('dialog').getByText('Mask loaded').waitFor(),
+      chooser.setFiles({ name: 'mask.png', mimeType: 'image/png', buffer: readFileSync(file) }),
+    ])
     await becomes(24 * 48)
     await number(page, 'Feather').fill('6')
     expect(await findings(page)).toEqual([])
@@ -291,8 +291,8 @@ inBrowser('the page in Chromium', (own) => {
     await page.getByText('5 of 3 tokens: the end does not fit').waitFor()
     expect(await page.locator('.marks mark').innerText()).toBe(' and round')
 
-    expect(await number(page, 'Width').count()).toBe(0)
     await page.getByText('This model needs an image: add one below').waitFor()
+    expect(await number(page, 'Width').count()).toBe(0)
     const grey = new RawImage({ data: new Uint8Array(64 * 64 * 3).fill(128), width: 64, height: 64, channels: 3 })
     await give(page, 'paste', await grey.encode())
     await page.getByRole('img', { name: 'Start image' }).waitFor()
@@ -348,6 +348,7 @@ inBrowser('the page in Chromium', (own) => {
     )
     await prompt(page).press('Control+Enter')
     await page.getByRole('alert').getByText('Full <b>up</b>').waitFor()
+    while (own.complaints.length === 0) await page.waitForTimeout(50)
     expect(own.complaints.splice(0)).toEqual([expect.stringContaining('429')]) // Chromium's own remark
     await press(page, 'Dismiss this message')
     await page.context().close()
