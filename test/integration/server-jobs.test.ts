@@ -276,7 +276,7 @@ test('requests that are made together are answered like single ones', async () =
     expect(together.map(({ status }) => status)).toEqual([200, 200, 200, 200, 200])
     expect(together.map(({ json }) => json.data.length)).toEqual([1, 1, 1, 1, 3])
     const alone = await draw('b', 2)
-    expect(together[1].json.latent).toMatchObject({ seeds: ['2'], options: alone.json.latent.options })
+    expect(together[1]!.json.latent).toMatchObject({ seeds: ['2'], options: alone.json.latent.options })
     const timings = [...together, alone].map(({ json }) => json.latent.timings as { sampleMs: number; sharedBy: number })
     expect(timings.map(({ sharedBy }) => sharedBy)).toEqual([1, 2, 2, 1, 1, 1])
     // The time that two of them share counts once.
