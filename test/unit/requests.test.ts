@@ -1,6 +1,7 @@
 /** What crosses to the engine for each kind of model, and what comes back: on an engine that only listens. */
 import { encodeCondition, encodeQuery, loss } from '../../lib/api/encode-condition'
 import { generate, type GenerateContext } from '../../lib/api/generate'
+import { Turns } from '../../lib/api/turns'
 import { RawImage } from '../../lib/image/raw-image'
 import { labelsOf } from '../../lib/labels/labels'
 import type { NativeInputArrays, NativeJob } from '../../lib/native/contract'
@@ -61,6 +62,7 @@ function listener(info: PipelineInfo): { context: GenerateContext; calls: Call[]
     loras: [],
     settleLoras: () => Promise.resolve([]),
     lorasChanged: () => false,
+    turns: new Turns(),
     tiny: { vae: [], previewVae: [] },
     vocabulary: { tokenizer: async () => tokenizer as unknown as PipelineTokenizer, reports: async () => [] },
     loraDirectory: undefined,
