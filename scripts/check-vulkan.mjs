@@ -126,8 +126,8 @@ function environment({ driver, cache, fast }) {
     throw new Skipped(`the software driver has LLVM ${llvm}, too slow for shaders of 16-bit operands; LLVM ${leastLlvm} or later is needed`)
   Object.assign(env, { VK_DRIVER_FILES: file, VK_ICD_FILENAMES: file, NODEVICE_SELECT: '1' })
   if (driver) return env
-  // ggml skips software drivers, unless they are asked for by number. With cooperative matrices, which Mesa 26 has, it computes some products wrongly in subgroups
-  // of eight threads, as no GPU has them.
+  // ggml skips software drivers, unless they are asked for by number. With cooperative matrices, which Mesa 26 emulates in subgroups of eight threads, some products
+  // are wrong (docs/gpu.md).
   return { ...env, GGML_VK_VISIBLE_DEVICES: '0', GGML_VK_DISABLE_COOPMAT: '1' }
 }
 

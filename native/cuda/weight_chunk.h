@@ -56,8 +56,8 @@ struct GroupScales {
     }
 };
 
-// Integers become floats without conversion instructions, which are slow: their bits become the lowest ones of a float whose
-// value without them, a power of two, is then subtracted.
+// Integers become floats without conversion instructions, which are slow: their bits are put into the mantissa of a power of
+// two, which is then subtracted.
 
 template <typename T, bool spatial>
 struct WeightChunk<T, WeightKind::int8, spatial> {
